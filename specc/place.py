@@ -1,0 +1,73 @@
+"""Where arguments are at function entry: the nouns that `abi` makes and that `lower` and `show` read.
+
+    Piece(arg_offset=0, size=8, where="stack", stack_offset=8)     # the first 8 bytes are at sp+8
+
+A place that a probe cannot read is still told, with the reason: "cannot" is a value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from specc.prototype import CType
+
+GENERAL_REGISTERS: Final = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")  # psABI 3.2.3: in the order of their use
+STACK: Final = "stack"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """`size` bytes of an argument from `arg_offset` on, in a register or on the stack.
+
+    `where` is a register's name or STACK. `reg_offset` counts bytes from the register's low end; `stack_offset`
+    counts from the stack pointer at function entry, where 0 is the return address.
+    """
+
+    arg_offset: int
+    size: int
+    where: str
+    reg_offset: int = 0
+    stack_offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One parameter's place. `cls` is the psABI class it is passed by ("INTEGER", "SSE", "MEMORY", "X87", ...;
+    the classes of two different eightbytes are joined by a plus; "NO_CLASS" has no place at all).
+
+    When `readable` is false, `reason` says why; `pieces` holds the place if it is known and single, and
+    `alternatives` the places that are possible, each with who puts it there ("gcc", "clang").
+    """
+
+    name: str | None
+    type: CType
+    size: int
+    align: int
+    cls: str
+    readable: bool
+    reason: str
+    pieces: tuple[Piece, ...] = ()
+    alternatives: tuple[tuple[str, tuple[Piece, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Where the return value is at return. `memory` says that rax holds the address of the value."""
+
+    type: CType
+    size: int
+    cls: str
+    readable: bool
+    reason: str
+    pieces: tuple[Piece, ...] = ()
+    memory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """All places of one prototype. `hidden_return_pointer` is "rdi", None, or None with `reason` when it is in doubt."""
+
+    arguments: tuple[Argument, ...]
+    hidden_return_pointer: str | None
+    result: Result
