@@ -117,6 +117,9 @@ class Record:
     `exact` says that everything the ABI depends on is known: alignment attributes, unnamed bit-fields, transparent
     unions. BTF and DWARF drop those, so records from there are not exact and `abi` treats the doubt as a doubt.
     `packed`, `aligned`, `pack` (`#pragma pack`) are as declared, for the emitter.
+
+    Where gcc and clang lay the record out differently, it has gcc's layout, `clang` has the other, and `doubt` says
+    what differs. The `doubt` of an incomplete record is why it could not be laid out.
     """
 
     kind: str  # "struct" or "union"
@@ -129,6 +132,8 @@ class Record:
     packed: bool = False
     aligned: int | None = None
     pack: int | None = None
+    doubt: str = ""
+    clang: Record | None = None
 
     @property
     def complete(self) -> bool:
