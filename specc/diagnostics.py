@@ -9,6 +9,7 @@ In: a code, a message and a `Location` from any stage.  Out: text (full, concise
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 from collections.abc import Iterable, Sequence
@@ -107,15 +108,16 @@ class Sources:
         self._lines: dict[str, list[str]] = {}
 
     def add(self, file: str, text: str) -> None:
-        self._lines[file] = text.splitlines()
+        # Not splitlines(): a form feed or U+2028 inside a line starts no new line for a compiler or an editor.
+        self._lines[file] = [line.removesuffix("\r") for line in text.split("\n")]
 
     def line(self, file: str, number: int) -> str | None:
         if file not in self._lines:
-            try:
-                text = Path(file).read_text(encoding="utf-8", errors="replace")
-            except (OSError, ValueError):
-                text = ""
-            self._lines[file] = text.splitlines()
+            path, text = Path(file), ""
+            with contextlib.suppress(OSError, ValueError):
+                if path.is_file():  # never wait for a FIFO or a terminal
+                    text = path.read_bytes().decode("utf-8-sig", errors="replace")
+            self.add(file, text)
         lines = self._lines[file]
         return lines[number - 1] if 0 < number <= len(lines) else None
 
