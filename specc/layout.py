@@ -65,8 +65,8 @@ def lay_out(
     special = False  # anything that gcc and clang may see differently
     for m in members:
         reason = reason or _obstacle(m)
-        special = special or m.bit_width is not None
         inner = _element(m.type)
+        special = special or m.bit_width is not None
         if isinstance(inner, Record):
             exact = exact and inner.exact
             special = special or inner.clang is not None
@@ -148,6 +148,9 @@ def _obstacle(m: Member) -> str:
         case Void() | Function():
             return f"{name} is not an object"
         case _:
+            if m.bit_width is not None and align_of(m.type) > 16:
+                # gcc then rounds by BIGGEST_ALIGNMENT, which -mavx changes (place_field, offset_align).
+                return f"where {name}, a bit-field of an over-aligned type, is depends on compiler flags"
             return f"{name} is an _Atomic aggregate" if is_atomic_aggregate(m.type) else ""
 
 
@@ -193,12 +196,14 @@ def _gcc(kind: str, members: Sequence[Member], packed: bool, limit: int, align: 
             field_packed = packed or m.packed
             type_align = align_of(m.type) * _BYTE
             desired = (m.aligned or 0) * _BYTE or 1
+            whole = False
             if width == 0:
                 # Not influenced by any packing (layout_decl), and without a name it does not align the record.
                 desired = max(desired, type_align)
             else:
                 # A bit-field that is a whole integer on its boundary becomes a plain member (layout_decl).
-                if width in (8, 16, 32, 64) and position % width == 0 and not (width > 8 and field_packed):
+                whole = width in (8, 16, 32, 64) and position % width == 0 and not (width > 8 and field_packed)
+                if whole:
                     desired = max(desired, width)
                 if limit:
                     desired = min(desired, limit)
@@ -209,7 +214,7 @@ def _gcc(kind: str, members: Sequence[Member], packed: bool, limit: int, align: 
                     record_align = max(record_align, desired, lowered)
             position = _up(position, desired)
             # psABI 3.1.2: a bit-field must entirely reside in a storage unit appropriate for its declared type.
-            if width and not limit and not field_packed:
+            if width and not whole and not limit and not field_packed:
                 unit = size_of(m.type) * _BYTE
                 if (position % type_align + width + type_align - 1) // type_align > unit // type_align:
                     position = _up(position, type_align)
