@@ -197,6 +197,7 @@ class Prototype:
     """A function's declaration. `convention` is "sysv" or the attribute that says otherwise ("ms_abi", "regparm").
 
     `source` is how a person names its origin: "include/mm.h:12" or "BTF of vmlinux".
+    `doubt` says why the source may not tell all of this function (BTF gives assembler functions no arguments).
     """
 
     name: str
@@ -206,6 +207,7 @@ class Prototype:
     convention: str = "sysv"
     where: Location | None = None
     source: str = ""
+    doubt: str = ""
 
 
 VOID: Final = Void()
