@@ -40,6 +40,13 @@
         mov \register, oracle_after + 8 * \index(%rip)
     .endm
 
+    .macro answer_general register, index
+        btl $\index, oracle_answer_registers(%rip)
+        jnc 1f
+        mov oracle_answer_general + 8 * \index(%rip), \register
+1:
+    .endm
+
     .text
     .globl oracle_enter
 oracle_enter:                           # void oracle_enter(void)
@@ -78,10 +85,9 @@ oracle_stub:                            # what a compiled caller calls instead o
     jz oracle_leave                     # never returns to the caller
     dec %eax
     jz in_memory
-    # Return with the result that the callee was seen to leave in registers.
+    # Return with these values in the registers that the callee was seen to change.
     fxrstor oracle_answer_fx(%rip)
-    mov oracle_answer_rax(%rip), %rax
-    mov oracle_answer_rdx(%rip), %rdx
+    each_general answer_general
     ret
 in_memory:                              # write it where the callee was seen to write it
     mov oracle_answer_register(%rip), %rdi
@@ -97,7 +103,7 @@ in_memory:                              # write it where the callee was seen to 
     .balign 16
     .globl oracle_registers, oracle_saved_sp, oracle_stack, oracle_target
     .globl oracle_entry_sp, oracle_after, oracle_after_fx, oracle_answer, oracle_answer_size
-    .globl oracle_answer_register, oracle_answer_fx, oracle_answer_rax, oracle_answer_rdx
+    .globl oracle_answer_register, oracle_answer_fx, oracle_answer_registers, oracle_answer_general
 oracle_after_fx:        .zero 512
 oracle_answer_fx:       .zero 512
 oracle_registers:       .zero 15 * 8 + 16 * 16
@@ -109,7 +115,7 @@ oracle_target:          .zero 8
 oracle_entry_sp:        .zero 8
 oracle_answer:          .zero 8
 oracle_answer_size:     .zero 8
-oracle_answer_rax:      .zero 8
-oracle_answer_rdx:      .zero 8
+oracle_answer_registers: .zero 8
+oracle_answer_general:  .zero 15 * 8
 oracle_answer_register: .zero 8
     .section .note.GNU-stack, "", @progbits

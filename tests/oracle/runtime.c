@@ -30,8 +30,8 @@ extern byte oracle_registers[];
 extern byte *oracle_stack, *oracle_entry_sp;
 extern void *oracle_target;
 extern word oracle_answer, oracle_answer_size, oracle_answer_register;
-extern word oracle_answer_rax, oracle_answer_rdx;
-extern byte oracle_after[], oracle_after_fx[], oracle_answer_fx[];
+extern word oracle_answer_registers;
+extern byte oracle_answer_general[], oracle_after[], oracle_after_fx[], oracle_answer_fx[];
 void oracle_enter(void), oracle_stub(void);
 
 byte oracle_out[OBJECT_BYTES], oracle_result[OBJECT_BYTES];
@@ -44,6 +44,7 @@ static byte seen[FILLS][OBJECT_BYTES];   /* what the callee stored */
 static byte passed[FILLS][OBJECT_BYTES]; /* what the caller was given to pass */
 static byte dump[FILLS][SOURCES];
 static byte after[FILLS][AFTER_BYTES];    /* the registers at the callee's return */
+static byte entered[FILLS][GENERAL * 8];  /* the general registers at its entry */
 static byte last_fx[FX_BYTES];
 static byte results[FILLS][OBJECT_BYTES]; /* what it returned */
 static byte mask[OBJECT_BYTES];
@@ -219,21 +220,9 @@ static void run_callee(const struct oracle_case *c, unsigned total, int pointer)
 			oracle_result[i] = next_random() >> 56 & mask[total + i];
 		enter(c->callee, sources);
 		memcpy(seen[k], oracle_out, total);
+		memcpy(entered[k], sources, GENERAL * 8);
 		record_return(k, c->result_size);
 	}
-}
-
-/* In which register a byte of the result is at return. */
-static int result_source(unsigned at, byte wanted)
-{
-	for (int source = 0; wanted && source < AFTER_BYTES; source++) {
-		unsigned k = 0;
-		while (k < FILLS && !((results[k][at] ^ after[k][source]) & wanted))
-			k++;
-		if (k == FILLS)
-			return source;
-	}
-	return NOWHERE;
 }
 
 /* 1: at return the same memory is pointed to by rax and holds the result. */
@@ -281,23 +270,69 @@ static int caller_source(unsigned at)
 	return NOWHERE;
 }
 
-/* Give the caller the last result as the callee did: it must arrive. */
-static int caller_takes_result(const struct oracle_case *c, int pointer, unsigned total)
+/* The caller must get the result that is put where the callee was seen to put its own. */
+static int caller_takes_memory(const struct oracle_case *c, int pointer, unsigned total)
 {
 	const byte *got = c->result;
 	memset(c->result, 0, c->result_size);
-	oracle_answer = pointer < 0 ? ANSWER_REGISTERS : ANSWER_MEMORY;
+	oracle_answer = ANSWER_MEMORY;
 	oracle_answer_size = c->result_size, oracle_answer_register = pointer;
 	memcpy(oracle_result, results[FILLS - 1], c->result_size);
-	memcpy(&oracle_answer_rax, after[FILLS - 1], 8);
-	memcpy(&oracle_answer_rdx, after[FILLS - 1] + 3 * 8, 8);
-	memcpy(oracle_answer_fx, last_fx, FX_BYTES);
 	enter(c->caller, fill[0]);
 	oracle_answer = ANSWER_NONE;
 	for (unsigned i = 0; i < c->result_size; i++)
 		if ((got[i] ^ oracle_result[i]) & mask[total + i])
 			return 0;
 	return 1;
+}
+
+/* Random bytes in everything that the callee changed; a copy of them as the sources at return. */
+static void make_answer(byte *sources)
+{
+	oracle_answer_registers = 0;
+	for (unsigned r = 0; r < GENERAL; r++)
+		for (unsigned k = 0; k < FILLS; k++)
+			if (memcmp(after[k] + 8 * r, entered[k] + 8 * r, 8))
+				oracle_answer_registers |= 1UL << r;
+	randomise(sources, AFTER_BYTES);
+	memcpy(oracle_answer_general, sources, GENERAL * 8);
+	memcpy(oracle_answer_fx, last_fx, FX_BYTES);
+	memcpy(oracle_answer_fx + FX_VECTORS, sources + GENERAL * 8, 16 * 16);
+	for (unsigned i = 0; i < 8; i++)
+		memcpy(oracle_answer_fx + FX_X87 + 16 * i, sources + REGISTER_BYTES + 10 * i, 10);
+}
+
+static int same_bits(const byte *one, unsigned stride, const byte *other, unsigned other_stride, byte bits)
+{
+	for (unsigned k = 0; k < FILLS; k++)
+		if ((one[k * stride] ^ other[k * other_stride]) & bits)
+			return 0;
+	return 1;
+}
+
+/* Where the caller finds each byte of the result; the callee's must be there, or 0 is returned. */
+static int find_result(const struct oracle_case *c, unsigned total)
+{
+	static byte answers[FILLS][AFTER_BYTES], got[FILLS][OBJECT_BYTES];
+	int agreed = 1;
+	for (unsigned k = 0; k < FILLS; k++) {
+		make_answer(answers[k]);
+		oracle_answer = ANSWER_REGISTERS;
+		enter(c->caller, fill[k]);
+		memcpy(got[k], c->result, c->result_size);
+	}
+	oracle_answer = ANSWER_NONE;
+	for (unsigned i = 0; i < c->result_size; i++) {
+		byte bits = mask[total + i];
+		result_place[i] = NOWHERE;
+		for (int source = 0; bits && source < AFTER_BYTES; source++)
+			if (same_bits(&got[0][i], OBJECT_BYTES, &answers[0][source], AFTER_BYTES, bits))
+				result_place[i] = source;
+		if (bits && (result_place[i] == NOWHERE ||
+			     !same_bits(&results[0][i], OBJECT_BYTES, &after[0][result_place[i]], AFTER_BYTES, bits)))
+			agreed = 0;
+	}
+	return agreed;
 }
 
 static void put(int value) { fwrite(&value, sizeof value, 1, stdout); }
@@ -327,8 +362,11 @@ static int measure(const struct oracle_case *c, const unsigned *start, unsigned 
 	for (unsigned i = 0; i < total; i++)
 		caller_place[i] = caller_source(i);
 	for (unsigned i = 0; i < c->result_size; i++)
-		result_place[i] = *pointer < 0 ? result_source(i, mask[total + i]) : NOWHERE;
-	*taken = caller_takes_result(c, *pointer, total);
+		result_place[i] = NOWHERE;
+	if (*pointer >= 0)
+		*taken = caller_takes_memory(c, *pointer, total);
+	else
+		*taken = find_result(c, total);
 	return OK;
 }
 

@@ -99,14 +99,18 @@ def _description(case: Case) -> list[str]:
                 f"{{ {index}, {KINDS.index(leaf.kind)}, {leaf.bits}, {_offset_and_size(one.type, leaf)}, {mask} }}"
             )
     parameter_rows = [
-        f"{{ sizeof({_object(one.type)}), _Alignof({_object(one.type)}), &{case.name}_{one.name} }}"
-        for one in case.parameters
+        f"{{ sizeof({_object(one.type)}), {_alignment(one.type)}, &{case.name}_{one.name} }}" for one in case.parameters
     ]
     for kind, rows in (("parameter", parameter_rows), ("leaf", leaf_rows)):
         table = {"parameter": "parameters", "leaf": "leaves"}[kind]
         listed = ", ".join(rows) or "{ 0 }"
         lines.append(f"const struct oracle_{kind} {case.name}_{table}[] = {{ {listed} }};")
     return lines
+
+
+def _alignment(type_: str) -> str:
+    """As records are laid out: gcc's _Alignof has 16 for a vector of 32 bytes that it aligns to 32."""
+    return f"__builtin_offsetof(struct {{ char c; {_object(type_)} x; }}, x)"
 
 
 def _offset_and_size(type_: str, leaf: Leaf) -> str:

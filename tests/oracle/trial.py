@@ -1,0 +1,103 @@
+"""Cases through the whole oracle: measure, ask specc, compare; faults come with the smallest C that shows them.
+
+In: cases.  Out: a Trial: how often each outcome was seen, and the failures.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from .compare import Claim, Verdict, claims, compare, needs_witnesses
+from .experiment import Configuration, Measurements, compilers, configurations, measure
+from .shapes import Case, Signature, render
+from .shrink import shrink
+
+# A vector of 32 bytes is passed otherwise where the compiler may use AVX; no claim is bound by this, a refusal is excused.
+WITNESS_FLAGS = (("-O2",), ("-O2", "-mavx2"))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    case: Case
+    verdict: Verdict
+
+    def __str__(self) -> str:
+        told = "\n".join(f"  {fault.kind}: {fault.where}: {fault.message}" for fault in self.verdict.faults)
+        return f"{self.case.text}{told}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    outcomes: Counter[str]
+    failures: tuple[Failure, ...]
+
+
+def witnesses(chosen: Sequence[Configuration]) -> tuple[Configuration, ...]:
+    """Every other compiler here, and flags that move arguments."""
+    listed = (Configuration(one, flags) for one in compilers() for flags in WITNESS_FLAGS)
+    return tuple(one for one in listed if one not in chosen)
+
+
+def run(cases: Sequence[Case], chosen: Sequence[Configuration] | None = None, jobs: int = 2) -> Trial:
+    chosen = chosen or configurations()
+    with ThreadPoolExecutor(1) as pool:  # specc thinks while the compilers work
+        asked = pool.submit(claims, cases)
+        measured = measure(cases, chosen, jobs)
+        claimed = asked.result()
+    verdicts = _judge(cases, claimed, measured, chosen, jobs)
+    outcomes: Counter[str] = Counter()
+    for case in cases:
+        outcomes.update(verdicts[case.name].outcomes)
+    failures = tuple(Failure(case, verdicts[case.name]) for case in cases if verdicts[case.name].faults)
+    return Trial(outcomes, failures)
+
+
+def _judge(
+    cases: Sequence[Case],
+    claimed: dict[str, Claim],
+    measured: Measurements,
+    chosen: Sequence[Configuration],
+    jobs: int,
+) -> dict[str, Verdict]:
+    """The witnesses are only heard where they could excuse something: that is rare."""
+    verdicts = {case.name: compare(case, claimed[case.name], measured[case.name]) for case in cases}
+    doubtful = [case for case in cases if needs_witnesses(verdicts[case.name])]
+    more = witnesses(chosen)
+    if doubtful and more:
+        heard = measure(doubtful, more, jobs)
+        for case in doubtful:
+            name = case.name
+            verdicts[name] = compare(case, claimed[name], measured[name], heard[name])
+    return verdicts
+
+
+def shrunk(failure: Failure, chosen: Sequence[Configuration] | None = None) -> Failure:
+    """The smallest signature near this one that shows a fault of the same kind."""
+    kinds = {fault.kind for fault in failure.verdict.faults}
+
+    def failing(signatures: Sequence[Signature]) -> list[bool]:
+        cases = [render(one, f"f{index}") for index, one in enumerate(signatures)]
+        bad = {
+            one.case.name for one in run(cases, chosen).failures if kinds & {fault.kind for fault in one.verdict.faults}
+        }
+        return [case.name in bad for case in cases]
+
+    case = render(shrink(failure.case.signature, failing), "f")
+    again = run([case], chosen).failures
+    return again[0] if again else failure
+
+
+def report(failures: Sequence[Failure], seed: int, shown: int) -> str:
+    """The smallest C for the first failures of each kind, and how to see them again."""
+    lines = [f"{len(failures)} prototypes failed; SPECC_SEED={seed} shows them again"]
+    seen: Counter[str] = Counter()
+    for failure in sorted(failures, key=lambda one: len(one.case.text)):
+        kind = failure.verdict.faults[0].kind
+        seen[kind] += 1
+        if seen[kind] <= shown:
+            lines.append(f"\n{failure.case.name}, made smaller:\n{shrunk(failure)}")
+    lines += [f"{count:8} {kind}" for kind, count in seen.most_common()]
+    return "\n".join(lines)
