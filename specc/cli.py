@@ -1,0 +1,120 @@
+"""The command line: arguments, exit codes, and what happens when something unforeseen does.
+
+    main(["build", "specs/gup.yaml"])       # 0
+
+Exit codes: 0 fine; 1 findings; 2 bad usage or a bug; 3 this machine lacks something; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from specc import __version__
+
+_FORMATS = ("full", "concise", "json", "github")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="specc", description="Compile declarative probe specs: arguments by name, from the right place or refused."
+    )
+    parser.add_argument("--version", action="version", version=f"specc {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--output-format", choices=_FORMATS, metavar="FORMAT", default=None,
+        help="how findings are told: full (default), concise, json or github; also $SPECC_OUTPUT_FORMAT",
+    )  # fmt: skip
+    common.add_argument("-v", "--verbose", action="store_true", help="say more of what happens")
+    source = argparse.ArgumentParser(add_help=False)
+    source.add_argument("--btf", action="append", default=[], metavar="FILE", help="BTF to take kernel prototypes from (may be repeated); default: the running kernel's")  # fmt: skip
+    source.add_argument("--compiler", metavar="clang|zig|PATH", help="the C compiler; default: clang, else the ziglang wheel; also $SPECC_COMPILER")  # fmt: skip
+    header = argparse.ArgumentParser(add_help=False)
+    header.add_argument("--header", action="append", default=[], metavar="H", help="a C header that declares the function; <name> is searched as #include does")  # fmt: skip
+    header.add_argument("--prototype", metavar="C", help="the function's declaration")
+    header.add_argument("-I", dest="include", action="append", default=[], metavar="DIR", help="where headers are searched")  # fmt: skip
+    header.add_argument("-D", dest="define", action="append", default=[], metavar="NAME[=VALUE]", help="a macro for the headers")  # fmt: skip
+
+    def command(name: str, help: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", parents=[common, *parents])  # fmt: skip
+
+    build = command("build", "compile specs to libbpf C, a header and a BPF object", source)
+    build.add_argument("specs", nargs="*", metavar="SPEC or DIR", help="default: the directory specs")
+    build.add_argument("-o", "--output", default="generated", metavar="DIR", help="where the files go; default: generated")  # fmt: skip
+    build.add_argument("--emit", default="c,obj,header", metavar="LIST", help="which files: c, obj, header, separated by commas; default: all")  # fmt: skip
+    build.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is missing, stale, edited or orphaned")  # fmt: skip
+    build.add_argument("--diff", action="store_true", help="write nothing; print how the files differ from what they would be")  # fmt: skip
+    build.add_argument("-j", "--jobs", type=_positive, default=None, metavar="N", help="compilers at a time; default: one per processor")  # fmt: skip
+    build.add_argument("-MD", dest="make_dependencies", action="store_true", help="also write NAME.d, the dependencies for make")  # fmt: skip
+
+    check = command("check", "find every error of every spec, and write nothing", source)
+    check.add_argument("specs", nargs="*", metavar="SPEC or DIR", help="default: the directory specs")
+    check.add_argument("--no-resolve", dest="resolve", action="store_false", help="check the text only, without prototypes")  # fmt: skip
+
+    show = command("show", "show where every argument of a function is, or a spec's events", source, header)
+    show.add_argument("function", nargs="?", metavar="FUNCTION or SPEC")
+    show.add_argument("--all", action="store_true", help="every function of the headers or of the BTF")
+    show.add_argument("--format", choices=("text", "json"), default="text", help="a picture (default) or JSON")
+    show.add_argument("--kernel", action="store_true", help="the header's functions are kernel code, where floating arguments cannot be told")  # fmt: skip
+
+    schema = command("schema", "print the JSON Schema of specs, or of a spec's records", source)
+    schema.add_argument("--event", metavar="SPEC", help="the records that this spec's probes give")
+
+    new = command("new", "write a spec for a function, with every argument listed", source, header)
+    new.add_argument("function", metavar="FUNCTION")
+    new.add_argument("--uprobe", metavar="PATH", help="the function is in this program or library, not in the kernel")
+    new.add_argument("-o", "--output", metavar="FILE", help="default: stdout; never overwrites")
+
+    explain = command("explain", "say what a diagnostic code means and how to mend it")
+    explain.add_argument("code", nargs="?", metavar="CODE")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; never raises for what a user can do."""
+    try:
+        options = _parser().parse_args(argv)
+        if options.output_format is None:
+            options.output_format = os.environ.get("SPECC_OUTPUT_FORMAT") or "full"
+            if options.output_format not in _FORMATS:
+                print(f"specc: $SPECC_OUTPUT_FORMAT is `{options.output_format}`, not one of {', '.join(_FORMATS)}", file=sys.stderr)  # fmt: skip
+                return 2
+        code = int(importlib.import_module(f"specc.commands.{options.command}").run(options))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Who reads has enough; the interpreter's own flush at exit must not complain about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as problem:
+        if os.environ.get("SPECC_TRACEBACK"):
+            raise
+        print(f"specc: internal error: {type(problem).__name__}: {problem}", file=sys.stderr)
+        print("This is a bug of specc. Please report it, with what SPECC_TRACEBACK=1 adds.", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

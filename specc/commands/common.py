@@ -1,0 +1,83 @@
+"""What the commands share: finding specs, and saying what was found wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from specc.diagnostics import Diagnostic, Report, Severity, Sources, render
+
+FINE, FINDINGS, USAGE, LACKING, INTERRUPTED = 0, 1, 2, 3, 130
+
+# What is wrong with these is the machine, not the spec.
+LACKS = frozenset({"SP401", "SP403", "SP404", "SP406", "SP407", "SP235"})
+
+SUFFIXES = (".yaml", ".yml", ".toml")
+_LOOKS_LIKE_A_SPEC = re.compile(rb"""^["']?specc["']?[ \t]*[:=]""", re.MULTILINE)
+
+
+def colour_wanted(stream: object) -> bool:
+    """Colour only on a terminal; NO_COLOR, FORCE_COLOR and TERM=dumb are honoured."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return os.environ.get("TERM") != "dumb" and bool(getattr(stream, "isatty", lambda: False)())
+
+
+def tell(report: Report, style: str) -> None:
+    """Print the findings: to stdout where they are the product (json, github), else to stderr."""
+    machine = style in ("json", "github")
+    stream = sys.stdout if machine else sys.stderr
+    text = render(report.diagnostics, style, Sources(), colour=not machine and colour_wanted(stream))
+    stream.write(text)
+    errors = sum(d.severity is Severity.ERROR for d in _distinct(report))
+    if errors and style == "full":
+        stream.write(f"\n{errors} error{'s' if errors > 1 else ''} found; `specc explain CODE` says more\n")
+
+
+def exit_code(report: Report) -> int:
+    errors = [d for d in _distinct(report) if d.severity is Severity.ERROR]
+    if not errors:
+        return FINE
+    return LACKING if all(d.code in LACKS for d in errors) else FINDINGS
+
+
+def _distinct(report: Report) -> list[Diagnostic]:
+    return list(dict.fromkeys(report.diagnostics))
+
+
+def find_specs(named: Sequence[str], report: Report) -> list[Path]:
+    """The spec files that the arguments mean, in the order of the arguments, a directory's sorted by path.
+
+    Without arguments, the directory `specs`. In a directory, files with a spec's suffix and a top-level key `specc`.
+    """
+    found: dict[Path, None] = {}
+    for name in named or ["specs"]:
+        path = Path(name)
+        if path.is_dir():
+            inside = [p for p in sorted(path.rglob("*")) if p.suffix in SUFFIXES and p.is_file() and _is_spec(p)]
+            if not inside:
+                report.error("SP029", f"no specs in the directory `{name}`", None, help=_WHAT_A_SPEC_IS)
+            found.update(dict.fromkeys(inside))
+        elif not named and not path.exists():
+            report.error("SP029", "no spec is named, and there is no directory `specs` here", None,
+                         help="name a spec or a directory of specs")  # fmt: skip
+        else:
+            found[path] = None
+    return list(found)
+
+
+_WHAT_A_SPEC_IS = "a spec is a .yaml, .yml or .toml file with the top-level key `specc`"
+
+
+def _is_spec(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+    except OSError:
+        return True  # reading it as a spec says what is wrong
+    return _LOOKS_LIKE_A_SPEC.search(head) is not None

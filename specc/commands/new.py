@@ -1,0 +1,94 @@
+"""`specc new FUNCTION`: a spec with every argument listed and its type as a comment; never overwrites a file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from specc.commands.common import FINDINGS, FINE, exit_code, tell
+from specc.commands.show import _prototypes
+from specc.diagnostics import Report, Stop
+from specc.lower.arguments import argument_names, place_text
+from specc.pipeline import Session
+from specc.place import Placement
+from specc.prototype import Prototype, Void, bare, spell, spell_prototype
+
+
+def run(options: argparse.Namespace) -> int:
+    from specc.abi import place_arguments
+
+    report = Report()
+    options.all = False
+    session = Session(options.compiler, [Path(b) for b in options.btf])
+    try:
+        prototype = next(iter(_prototypes(options, session)))
+    except Stop as problem:
+        report.diagnostics.append(problem.diagnostic)
+        tell(report, options.output_format)
+        return exit_code(report)
+    placement = place_arguments(prototype, kernel=options.uprobe is None)
+    text = spec_text(prototype, placement, options)
+    if options.output is None:
+        sys.stdout.write(text)
+        return FINE
+    try:
+        # O_EXCL: the file that somebody else makes in the meantime is not overwritten either.
+        handle = os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        report.error("SP505", f"`{options.output}` exists already", None, help="give another name with -o")
+    except OSError as e:
+        report.error("SP506", f"cannot write `{options.output}`: {e.strerror}", None)
+    else:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        print(f"wrote {options.output}", file=sys.stderr)
+        return FINE
+    tell(report, options.output_format)
+    return FINDINGS
+
+
+def spec_text(prototype: Prototype, placement: Placement, options: argparse.Namespace) -> str:
+    """The YAML of a spec that records everything that can be read."""
+    name = prototype.name.strip("_") or "probe"
+    lines = ["specc: 1", f"name: {name}", f"description: Calls of {prototype.name}."]
+    if options.header:
+        base = Path(options.output).resolve().parent if options.output else Path.cwd()
+        headers = [h if h.startswith("<") else os.path.relpath(Path(h).resolve(), base) for h in options.header]
+        lines.append(f"headers: [{', '.join(_quoted(h) for h in headers)}]")
+    if options.include:
+        lines.append(f"include_dirs: [{', '.join(_quoted(i) for i in options.include)}]")
+    lines += ["probes:", f"  # {spell_prototype(prototype)}"]
+    if options.uprobe is not None:
+        lines.append(f"  - uprobe: {{path: {_quoted(options.uprobe)}, symbol: {prototype.name}}}")
+    else:
+        lines.append(f"  - kprobe: {prototype.name}")
+    if options.prototype:
+        lines.append(f"    prototype: {_quoted(spell_prototype(prototype))}")
+    rows: list[tuple[str, str]] = []
+    for label, argument in zip(argument_names(placement), placement.arguments, strict=True):
+        declared = spell(argument.type, label)
+        if argument.readable and argument.size:
+            rows.append((f"      - {_quoted(label)}", f"# {declared}: {place_text(argument.pieces)}"))
+        else:
+            why = argument.reason or "it has no bytes"
+            rows.append((f"      # - {label}", f"# {declared}: cannot be read: {why}"))
+    if not any(r[0].startswith("      - ") for r in rows):
+        lines += ["    args: []", *(f"{left}  {right}" for left, right in rows)]
+    else:
+        wide = max(len(left) for left, _ in rows)
+        lines += ["    args:", *(f"{left:<{wide}}  {right}" for left, right in rows)]
+    if not isinstance(bare(prototype.result), Void):
+        kind = "uretprobe" if options.uprobe is not None else "kretprobe"
+        lines.append(f"  # The result, {spell(prototype.result)}, is seen by a `{kind}` as `return`.")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A YAML scalar; double quotes and backslashes where a plain one could mean something else."""
+    plain = text.replace("_", "a").replace("/", "a").replace(".", "a").replace("-", "a")
+    words = {"null", "true", "false", "~"}
+    if text and plain.isalnum() and not text[0].isdigit() and text[0] not in "-." and text.lower() not in words:
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,28 @@
+"""`specc schema`: the JSON Schema of specs; with `--event SPEC`, of the records that a spec's probes give."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from specc.commands.common import FINE, exit_code, tell
+from specc.diagnostics import Report
+from specc.pipeline import Session, front
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.event is None:
+        sys.stdout.write((files("specc") / "spec.schema.json").read_text(encoding="utf-8"))
+        return FINE
+    report = Report()
+    program = front(Path(options.event), Session(options.compiler, [Path(b) for b in options.btf]), report)
+    tell(report, options.output_format)
+    if program is None:
+        return exit_code(report)
+    from specc.records import record_schema
+
+    print(json.dumps(record_schema(program), indent=2))
+    return FINE

@@ -1,0 +1,125 @@
+"""`specc show`: where every argument of a function is, or what a spec's events look like."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from specc.commands.common import FINE, SUFFIXES, USAGE, exit_code, tell
+from specc.diagnostics import Location, Report, Stop, did_you_mean, stop
+from specc.pipeline import Session, front
+from specc.prototype import Prototype
+
+
+def run(options: argparse.Namespace) -> int:
+    report = Report()
+    session = Session(options.compiler, [Path(b) for b in options.btf])
+    if options.function is None and not options.all:
+        print("specc show: name a function or a spec, or give --all", file=sys.stderr)
+        return USAGE
+    if options.function is not None and options.function.endswith(SUFFIXES):
+        return _spec(options, session, report)
+    try:
+        prototypes = list(_prototypes(options, session))
+    except Stop as problem:
+        report.diagnostics.append(problem.diagnostic)
+        tell(report, options.output_format)
+        return exit_code(report)
+    _print(options, prototypes)
+    return FINE
+
+
+def _print(options: argparse.Namespace, prototypes: list[Prototype]) -> None:
+    from specc.abi import place_arguments
+    from specc.show import show_json, show_text
+
+    # What only BTF describes is kernel code; a header says nothing about who compiles it, so it is taken as user code
+    # unless the user says otherwise.
+    kernel = options.kernel or not (options.header or options.prototype)
+    placed = ((p, place_arguments(p, kernel=kernel)) for p in prototypes)
+    if options.format == "json":
+        shown = [show_json(p, placement) for p, placement in placed]
+        print(json.dumps(shown if options.all else shown[0], indent=1))
+        return
+    for number, (prototype, placement) in enumerate(placed):
+        sys.stdout.write(("\n" if number else "") + show_text(prototype, placement))
+
+
+def _prototypes(options: argparse.Namespace, session: Session) -> Iterator[Prototype]:
+    """What the arguments name. Raises Stop."""
+    here = Location("<command line>")
+    index = None
+    if options.header:
+        from specc.headers import HeaderIndex, preprocess
+
+        defines = tuple((n, v if eq else "1") for n, eq, v in (d.partition("=") for d in options.define))
+        names = tuple(h if h.startswith("<") else str(Path(h)) for h in options.header)
+        result = preprocess(names, [Path(i) for i in options.include], defines, session.compiler.preprocess_argv)
+        index = HeaderIndex(result.text)
+    if options.prototype:
+        from specc.headers import parse_declaration
+
+        prototype = parse_declaration(options.prototype, index, here)
+        if options.function not in (None, prototype.name):
+            raise stop("SP207", f"the prototype declares `{prototype.name}`, not `{options.function}`", None)
+        yield prototype
+        return
+    if index is not None:
+        if options.all:
+            for name in index.functions():
+                found = index.prototype(name)
+                if found is not None:
+                    yield found
+            return
+        found = index.prototype(options.function)
+        if found is None:
+            raise stop(
+                "SP206",
+                f"no declaration of `{options.function}` in {', '.join(options.header)}",
+                None,
+                help=did_you_mean(options.function, index.functions()),
+            )
+        yield found
+        return
+    yield from _from_btf(options, session)
+
+
+def _from_btf(options: argparse.Namespace, session: Session) -> Iterator[Prototype]:
+    btfs = session.sources.btfs() or (session.sources.running_kernel(),)
+    for btf in btfs:
+        if options.all:
+            for name in btf.functions():
+                yield from btf.find(name)
+        elif btf.find(options.function) or btf is btfs[-1]:
+            yield btf.prototype(options.function)
+            return
+
+
+def _spec(options: argparse.Namespace, session: Session, report: Report) -> int:
+    from specc.show import event_json, show_event, show_json, show_text
+
+    program = front(Path(options.function), session, report)
+    tell(report, options.output_format)
+    if program is None:
+        return exit_code(report)
+    if options.format == "json":
+        described = [
+            {
+                "probe": p.name,
+                "kind": p.kind,
+                "function": show_json(p.prototype, p.placement) if p.prototype and p.placement else None,
+                "event": event_json(p.event),
+            }
+            for p in program.probes
+        ]
+        print(json.dumps({"spec": program.name, "probes": described}, indent=1))
+        return FINE
+    for number, probe in enumerate(program.probes):
+        sys.stdout.write(("\n" if number else "") + f"probe {probe.name} ({probe.section})\n\n")
+        if probe.prototype and probe.placement:
+            sys.stdout.write(show_text(probe.prototype, probe.placement) + "\n")
+        sys.stdout.write(show_event(probe.event))
+    return FINE

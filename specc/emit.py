@@ -1,0 +1,162 @@
+"""Program -> C text, through the templates; everything is decided before, here it is only spelled.
+
+    emit(program)           # the text of gup.bpf.c
+    emit_header(program)    # the text of gup.h
+
+The text holds no date, version, path or anything else of the machine: same program, same bytes.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from specc.declare import Declarations
+from specc.ir import ALL_BITS, FALLIBLE_CONTEXT, Constant, ContextWord, Field, Program, Register, Role, Saved, StackSlot
+from specc.prototype import Float, bare
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_HERE = Path(__file__).parent
+# In a wheel the templates are inside the package; in a checkout they are beside it.
+TEMPLATES = _HERE / "templates" if (_HERE / "templates").is_dir() else _HERE.parent / "templates"
+
+
+def emit(program: Program) -> str:
+    """The BPF C of a program."""
+    contexts = {c for p in program.probes for c in p.contexts}
+    kinds = {p.kind for p in program.probes}
+    return (
+        _environment()
+        .get_template("program.bpf.c.j2")
+        .render(
+            program=program,
+            helpers=_helpers(program, contexts),
+            task_fields=sorted(contexts & set(FALLIBLE_CONTEXT)),
+            uses_registers=bool(kinds - {"fentry", "fexit"}),
+        )
+    )
+
+
+def emit_header(program: Program) -> str:
+    """The header for programs that read the events: the same structs, spelled for user space."""
+    declarations = Declarations(program.name, user=True)
+    fields = {(p.event.name, f.name): _user_member(f, declarations) for p in program.probes for f in p.event.fields}
+    template = _environment().get_template("events.h.j2")
+    return template.render(program=program, layouts=declarations.proofs, fields=fields)
+
+
+def _user_member(field: Field, declarations: Declarations) -> str:
+    """A member of an event as user space sees it: a record as itself, a floating value as such."""
+    if field.role is Role.VALUE and field.type is not None:
+        word = declarations.of_type(field.name, field.type)
+        if word is not None:
+            record = bare(field.type)
+            # The event is aligned to 8, so a type that wants more is kept as bytes there; its struct can be copied to.
+            size, align = getattr(record, "size", 0), getattr(record, "align", 1)
+            if align <= 8:
+                tail = field.size - size
+                return f"{word} {field.name};" + (f" __u8 __{field.name}_tail[{tail}];" if tail else "")
+            return f"__u64 {field.name}[{field.count}]; /* {word}, which is aligned to {align} */"
+        kind = bare(field.type)
+        if isinstance(kind, Float) and kind.size in (4, 8) and field.count is None:
+            return f"{kind.name} {field.name};"
+    count = "" if field.count is None else f"[{field.count}]"
+    return f"{field.c_type} {field.name}{count};"
+
+
+def c_string(text: str) -> str:
+    """A C string literal; no byte of it can end the literal, start a trigraph or a comment."""
+    out = []
+    for byte in text.encode():
+        char = chr(byte)
+        if char in '"\\' or not 32 <= byte < 127 or char == "?":
+            out.append(f"\\{byte:03o}")
+        else:
+            out.append(char)
+    return '"' + "".join(out) + '"'
+
+
+def comment(text: str) -> str:
+    """Text that is safe inside a C comment, without control characters."""
+    clean = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    return clean.replace("*/", "* /").replace("/*", "/ *").rstrip("\\")
+
+
+# uapi numbers of the helpers (linux/bpf.h), beside those of maps, which the preamble always has.
+_HELPERS = {
+    "bpf_ktime_get_ns": "static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;",
+    "bpf_get_smp_processor_id": "static __u32 (*const bpf_get_smp_processor_id)(void) = (void *)8;",
+    "bpf_get_current_pid_tgid": "static __u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;",
+    "bpf_get_current_uid_gid": "static __u64 (*const bpf_get_current_uid_gid)(void) = (void *)15;",
+    "bpf_get_current_comm": "static long (*const bpf_get_current_comm)(void *buf, __u32 size) = (void *)16;",
+    "bpf_perf_event_output": "static long (*const bpf_perf_event_output)(void *ctx, void *map, __u64 flags, void *data, "
+    "__u64 size) = (void *)25;",
+    "bpf_get_current_task": "static __u64 (*const bpf_get_current_task)(void) = (void *)35;",
+    "bpf_get_current_cgroup_id": "static __u64 (*const bpf_get_current_cgroup_id)(void) = (void *)80;",
+    "bpf_probe_read_user": "static long (*const bpf_probe_read_user)(void *dst, __u32 size, const void *src) = "
+    "(void *)112;",
+    "bpf_probe_read_kernel": "static long (*const bpf_probe_read_kernel)(void *dst, __u32 size, const void *src) = "
+    "(void *)113;",
+    "bpf_ringbuf_reserve": "static void *(*const bpf_ringbuf_reserve)(void *ring, __u64 size, __u64 flags) = "
+    "(void *)131;",
+    "bpf_ringbuf_submit": "static void (*const bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;",
+}
+
+_CONTEXT_HELPERS = {
+    "timestamp": "bpf_ktime_get_ns",
+    "pid": "bpf_get_current_pid_tgid",
+    "tid": "bpf_get_current_pid_tgid",
+    "uid": "bpf_get_current_uid_gid",
+    "gid": "bpf_get_current_uid_gid",
+    "cpu": "bpf_get_smp_processor_id",
+    "comm": "bpf_get_current_comm",
+    "cgroup": "bpf_get_current_cgroup_id",
+    "ppid": "bpf_get_current_task",
+    "mntns": "bpf_get_current_task",
+    "pidns": "bpf_get_current_task",
+}
+
+
+def _helpers(program: Program, contexts: set[str]) -> list[str]:
+    """Declarations of the helpers that a program calls, and of no others."""
+    used = {_CONTEXT_HELPERS[c] for c in contexts}
+    if program.buffer == "ring":
+        used |= {"bpf_ringbuf_reserve", "bpf_ringbuf_submit"}
+    else:
+        used |= {"bpf_perf_event_output"}
+    if contexts & set(FALLIBLE_CONTEXT):
+        used |= {"bpf_probe_read_kernel"}
+    for probe in program.probes:
+        if probe.entry:
+            used |= {"bpf_get_current_pid_tgid"}
+        if probe.capture.reads or (probe.entry and probe.entry.capture.reads):
+            used |= {"bpf_probe_read_user" if probe.user else "bpf_probe_read_kernel"}
+    return [text for name, text in _HELPERS.items() if name in used]
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters.update(c_string=c_string, comment=comment)
+    environment.tests.update(
+        register=lambda s: isinstance(s, Register),
+        slot=lambda s: isinstance(s, StackSlot),
+        word=lambda s: isinstance(s, ContextWord),
+        saved=lambda s: isinstance(s, Saved),
+        constant=lambda s: isinstance(s, Constant),
+        padding=lambda f: f.role is Role.PADDING,
+    )
+    environment.globals["ALL_BITS"] = ALL_BITS
+    return environment

@@ -1,0 +1,279 @@
+"""Spec + prototypes + places -> Program: every decision about what is read, from where, into which field.
+
+    program = lower(spec, {"gup": Resolved(prototype, placement, type_named)}, report)
+
+All semantic errors of a spec are found here, each with the spec's place. What a probe cannot read is refused here
+with the reason that `abi` gave; nothing after this stage refuses or guesses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from specc.declare import prove_layouts
+from specc.diagnostics import Location, Report
+from specc.ir import CONTEXT, FALLIBLE_CONTEXT, Capture, Constant, Entry, Event, Probe, Program, Role, Saved, Store
+from specc.lower.arguments import RETURN, RETURN_FIELD, Resolved, Value, select
+from specc.lower.captures import Captured, capture
+from specc.lower.event import Planned, lay_out_event, lay_out_fields
+from specc.prototype import spell_prototype
+from specc.spec import ProbeSpec, Spec
+
+__all__ = ["Resolved", "lower"]
+
+# The kernel refuses a program that uses more stack than 512 bytes; calls and spilled registers need the rest.
+_STACK_BYTES = 400
+# An entry is copied through the stack, beside its key and the local slots.
+_SAVED_BYTES = 256
+
+RETURN_KINDS = frozenset({"kretprobe", "uretprobe", "fexit"})
+USER_KINDS = frozenset({"uprobe", "uretprobe"})
+TRAMPOLINE_KINDS = frozenset({"fentry", "fexit"})
+
+
+def lower(spec: Spec, resolved: Mapping[str, Resolved], report: Report) -> Program | None:
+    """The program of a spec, or None when there were errors. `resolved` has the probes whose prototype is known."""
+    before = len(report.diagnostics)
+    probes = [_probe(spec, p, n, resolved.get(p.name.text), report) for n, p in enumerate(spec.probes)]
+    whole = [p for p in probes if p is not None]
+    _check_symbols(spec, whole, report)
+    if any(d.severity.value == "error" for d in report.diagnostics[before:]) or len(whole) != len(probes):
+        return None
+    return Program(
+        spec.name,
+        spec.description,
+        spec.license,
+        spec.path,
+        spec.buffer.kind,
+        spec.buffer.size,
+        tuple(whole),
+        prove_layouts(spec.name, [(f.name, f.type) for p in whole for f in p.event.fields if f.type is not None]),
+    )
+
+
+def _probe(spec: Spec, probe: ProbeSpec, number: int, known: Resolved | None, report: Report) -> Probe | None:
+    values = select(probe, known, report)
+    if values is None:
+        return None
+    contexts = tuple(w.text for w in spec.fields)
+    at_return = probe.kind in RETURN_KINDS
+    saves = at_return and probe.kind not in TRAMPOLINE_KINDS
+    saved = capture([v.wanted for v in values if v.wanted and v.entry]) if saves else None
+    now = capture([v.wanted for v in values if v.wanted and not (saves and v.entry)])
+    event = _event(spec, probe, number, contexts, values, now, saved)
+    if not _check_fields(probe, event, values, report) or not _check_room(spec, probe, event, now, report):
+        return None
+    symbol = f"{spec.name}_{probe.name.text}"
+    entry = None
+    stores = _fixed_stores(values) + list(now.capture.stores)
+    if saved is not None and (saved.capture.reads or saved.capture.stores):
+        entry = _entry(probe, symbol, values, saved, report)
+        if entry is None:
+            return None
+        stores = _saved_stores(entry) + stores
+    return Probe(
+        probe.name.text,
+        symbol,
+        section(probe, at_return=at_return),
+        probe.kind,
+        probe.kind in USER_KINDS,
+        known.prototype if known else None,
+        known.placement if known else None,
+        event,
+        contexts,
+        Capture(now.capture.reads, tuple(stores), now.capture.slots),
+        entry,
+        _place_lines(values, known),
+        probe.where,
+    )
+
+
+def section(probe: ProbeSpec, *, at_return: bool) -> str:
+    """The ELF section that tells a libbpf-based loader where to attach (libbpf's SEC conventions)."""
+    match probe.kind:
+        case "kprobe" | "kretprobe":
+            kind = "kretprobe" if at_return else "kprobe"
+        case "uprobe" | "uretprobe":
+            kind = "uretprobe" if at_return else "uprobe"
+        case other:
+            kind = other
+    if probe.target is None:
+        assert probe.function is not None
+        return f"{kind}/{probe.function.text}"
+    target = probe.target
+    # Where libbpf's syntax cannot say it, the section names only the program type and the loader attaches by itself.
+    if target.symbol is None or target.pid is not None or ":" in target.path.text or "@" in target.symbol.text:
+        return kind
+    offset = f"+{target.offset:#x}" if target.offset else ""
+    return f"{kind}/{target.path.text}:{target.symbol.text}{offset}"
+
+
+def _event(
+    spec: Spec,
+    probe: ProbeSpec,
+    number: int,
+    contexts: tuple[str, ...],
+    values: list[Value],
+    now: Captured,
+    saved: Captured | None,
+) -> Event:
+    status_of = {**now.status_of, **(saved.status_of if saved else {})}
+    statuses = dict.fromkeys(now.statuses + (saved.statuses if saved else ()))
+    planned = [Planned("probe", "__u32", None, Role.PROBE, comment=f"{number}: {probe.name.text}")]
+    for status in statuses:
+        covered = ", ".join(n for n, s in status_of.items() if s == status)
+        comment = f"0, or the negative errno that kept {covered} from being read"
+        planned.append(Planned(status, "__s32", None, Role.STATUS, comment=comment))
+    fallible = [c for c in contexts if c in FALLIBLE_CONTEXT]
+    planned.extend(
+        Planned(
+            f"{c}_error", "__s32", None, Role.STATUS, comment=f"0, or the negative errno that kept {c} from being read"
+        )
+        for c in fallible
+    )
+    optional = [v for v in values if v.optional]
+    if optional:
+        planned.append(
+            Planned("absent", "__u64", None, Role.ABSENT, comment="a bit per optional field: it is not there")
+        )
+    for name in contexts:
+        c_type, _, count = CONTEXT[name]
+        planned.append(Planned(name, c_type, count, Role.CONTEXT, status=f"{name}_error" if name in fallible else None))
+    for value in values:
+        form = value.storage
+        planned.append(
+            Planned(
+                value.name,
+                form.c_type,
+                form.count,
+                Role.VALUE,
+                value.type,
+                value.format,
+                status_of.get(value.name),
+                optional.index(value) if value.optional else None,
+                value.declaration,
+                RETURN if value.name == RETURN_FIELD and not value.entry else "",
+            )
+        )
+    return lay_out_event(f"{spec.name}_{probe.name.text}_event", probe.name.text, number, tuple(planned))
+
+
+def _fixed_stores(values: list[Value]) -> list[Store]:
+    """What is known at compile time: which optional fields are not there, and zeros in their place."""
+    optional = [v for v in values if v.optional]
+    stores: list[Store] = []
+    if optional:
+        bits = sum(1 << i for i, v in enumerate(optional) if v.wanted is None)
+        stores.append(Store("absent", None, Constant(bits), "__u64"))
+    for value in optional:
+        if value.wanted is None:
+            indexes = [None] if value.storage.count is None else list(range(value.storage.count))
+            stores.extend(
+                Store(value.name, i, Constant(0), value.storage.c_type, comment="" if i else "not in this prototype")
+                for i in indexes
+            )
+    return stores
+
+
+def _entry(probe: ProbeSpec, symbol: str, values: list[Value], saved: Captured, report: Report) -> Entry | None:
+    planned = [Planned(s, "__s32", None, Role.STATUS) for s in saved.statuses]
+    planned += [
+        Planned(v.name, v.storage.c_type, v.storage.count, Role.VALUE, comment=v.declaration)
+        for v in values
+        if v.wanted and v.entry
+    ]
+    fields, size = lay_out_fields(tuple(planned))
+    if size > _SAVED_BYTES:
+        report.error(
+            "SP305",
+            f"the entry arguments of `{probe.name.text}` take {size} bytes, and at most {_SAVED_BYTES} can be saved "
+            "until the return",
+            probe.where,
+            help="name fewer arguments, or record the large ones with an entry probe",
+        )
+        return None
+    return Entry(
+        f"{symbol}_entry",
+        section(probe, at_return=False),
+        f"{symbol}_entry",
+        fields,
+        size,
+        saved.capture,
+        f"{symbol}_calls",
+    )
+
+
+def _saved_stores(entry: Entry) -> list[Store]:
+    stores: list[Store] = []
+    for field in entry.fields:
+        if field.role is Role.PADDING:
+            continue
+        if field.count is None:
+            stores.append(Store(field.name, None, Saved(field.name), field.c_type))
+        else:
+            stores.extend(Store(field.name, i, Saved(field.name, i), field.c_type) for i in range(field.count))
+    return stores
+
+
+def _check_fields(probe: ProbeSpec, event: Event, values: list[Value], report: Report) -> bool:
+    """No two members of an event have one name; the value that came second is the one to rename."""
+    places = {v.name: v.where for v in values}
+    seen: set[str] = set()
+    fine = True
+    for field in sorted(event.fields, key=lambda f: f.role is Role.VALUE):
+        if field.name in seen:
+            fine = False
+            report.error(
+                "SP241",
+                f"two fields of `{probe.name.text}` would be called `{field.name}`",
+                places.get(field.name, probe.where),
+                help=f"give it another name: {{{field.name}: {{as: {field.name}_}}}}",
+            )
+        seen.add(field.name)
+    return fine
+
+
+def _check_room(spec: Spec, probe: ProbeSpec, event: Event, now: Captured, report: Report) -> bool:
+    used = 8 * now.capture.slots + (event.size if spec.buffer.kind == "perf" else 0)
+    if used <= _STACK_BYTES:
+        return True
+    report.error(
+        "SP304",
+        f"the event of `{probe.name.text}` has {event.size} bytes, too many for a perf buffer: it is put together on "
+        f"the program's stack, which holds {_STACK_BYTES - 8 * now.capture.slots} beside the rest",
+        probe.where,
+        help="use `buffer: {ring: 1MiB}`, or record less",
+    )
+    return False
+
+
+def _check_symbols(spec: Spec, probes: list[Probe], report: Report) -> None:
+    """The C identifiers of a file: two probes' derived names can meet, say those of `a` and of `a_entry`."""
+    taken: dict[str, Location | None] = {f"{spec.name}_events": None, f"{spec.name}_lost": None}
+    for probe in probes:
+        names = [probe.symbol] + ([probe.entry.symbol, probe.entry.map] if probe.entry else [])
+        for name in names:
+            if name in taken:
+                report.error(
+                    "SP242",
+                    f"the generated C would define `{name}` twice",
+                    probe.where,
+                    help="give the probe another `name`",
+                )
+            taken[name] = probe.where
+
+
+def _place_lines(values: list[Value], known: Resolved | None) -> tuple[str, ...]:
+    """The comment above a program: the prototype, and the place of each value and why it is there."""
+    if known is None:
+        return ()
+    lines = (
+        [f"{spell_prototype(known.prototype)};", f"  from {known.prototype.source}"] if known.prototype.source else []
+    )
+    lines = lines or [f"{spell_prototype(known.prototype)};"]
+    if known.placement.hidden_return_pointer:
+        lines.append("the result is returned in memory: rdi holds its address, and every argument moves by one")
+    rows = [(v.name, v.place, v.reason) for v in values]
+    wide = [max((len(r[i]) for r in rows), default=0) for i in (0, 1)]
+    lines += [f"{n:<{wide[0]}}  {p:<{wide[1]}}  {r}".rstrip() for n, p, r in rows]
+    return tuple(lines)

@@ -1,0 +1,321 @@
+"""Which values a probe records: the spec's names against the prototype, each with its type, storage and place.
+
+    select(probe, Resolved(prototype, placement, type_named), report)   # [Value("start", ...), ...] or None
+
+Everything that can be wrong with a name or an option is found here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from specc.diagnostics import Location, Report, Stop, did_you_mean
+from specc.lower.captures import Wanted
+from specc.lower.event import Storage, storage
+from specc.place import STACK, Argument, Piece, Placement
+from specc.prototype import (
+    ULONG,
+    BitInt,
+    CType,
+    Enum,
+    Float,
+    Int,
+    Pointer,
+    Prototype,
+    Record,
+    Unknown,
+    Void,
+    bare,
+    decay,
+    size_of,
+    spell,
+)
+from specc.spec import ArgumentSpec, ProbeSpec
+
+RETURN = "return"
+# The field in C of the result: `return` is a keyword there, and records call it `return`.
+RETURN_FIELD = "return_value"
+
+_RETURN_KINDS = frozenset({"kretprobe", "uretprobe", "fexit"})
+_TRAMPOLINE_KINDS = frozenset({"fentry", "fexit"})
+_TRAMPOLINE_WORDS = 12  # MAX_BPF_FUNC_ARGS of the kernel
+
+_INTEGER_FORMATS = frozenset({"dec", "hex", "oct", "bool", "char", "pointer"})
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A probe's prototype with its places. `type_named` parses a C type name in the prototype's source (may Stop)."""
+
+    prototype: Prototype
+    placement: Placement
+    type_named: Callable[[str, Location], CType]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of an event. `wanted` is None for an optional argument that this prototype does not have."""
+
+    name: str
+    type: CType
+    storage: Storage
+    wanted: Wanted | None
+    entry: bool
+    optional: bool
+    format: str | None
+    declaration: str
+    place: str
+    reason: str
+    where: Location
+
+
+def argument_names(placement: Placement) -> list[str]:
+    """The name each argument goes by; one that its declaration does not name is `arg0`, `arg1`, by its position."""
+    return [a.name or f"arg{i}" for i, a in enumerate(placement.arguments)]
+
+
+def select(probe: ProbeSpec, known: Resolved | None, report: Report) -> list[Value] | None:
+    """The values that a probe records, in the spec's order; None when something about them is wrong."""
+    if known is None:
+        # Without a prototype nothing can be named; what was named has been reported by whoever looked for it.
+        return [] if probe.args == () else None
+    if probe.kind in _TRAMPOLINE_KINDS and not _check_trampoline(probe, known, report):
+        return None
+    if probe.args is None:
+        return _everything(probe, known)
+    values = [_value(probe, spec, known, report) for spec in probe.args]
+    whole = [v for v in values if v is not None]
+    return whole if len(whole) == len(values) else None
+
+
+def _everything(probe: ProbeSpec, known: Resolved) -> list[Value]:
+    """Without `args`, every argument that can be read, and the result at a return."""
+    values = [
+        _argument_value(probe, name, argument, known, _plain(name, probe))
+        for name, argument in zip(argument_names(known.placement), known.placement.arguments, strict=True)
+        if argument.readable and argument.size > 0
+    ]
+    if probe.kind in _RETURN_KINDS and _return_problem(probe, known) is None:
+        values.append(_return_value(probe, known, _plain(RETURN, probe)))
+    return values
+
+
+def _plain(name: str, probe: ProbeSpec) -> ArgumentSpec:
+    return ArgumentSpec(name, probe.where, None, None, False, None, {})
+
+
+def _value(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, report: Report) -> Value | None:
+    if spec.name == RETURN:
+        return _checked_return(probe, spec, known, report)
+    names = argument_names(known.placement)
+    if names.count(spec.name) > 1:
+        report.error("SP208", f"two arguments of `{known.prototype.name}` are called `{spec.name}`", spec.where)
+        return None
+    if spec.name not in names:
+        if spec.optional:
+            return _absent(spec, known, report)
+        origin = f" ({known.prototype.source})" if known.prototype.source else ""
+        report.error(
+            "SP201",
+            f"no argument `{spec.name}` in `{known.prototype.name}`",
+            spec.where,
+            help=did_you_mean(spec.name, names),
+            notes=[f"arguments{origin}: {', '.join(names) or 'none'}"],
+        )
+        return None
+    argument = known.placement.arguments[names.index(spec.name)]
+    if not argument.readable:
+        notes = [f"{who} puts it in {place_text(pieces)}" for who, pieces in argument.alternatives]
+        report.error("SP301", f"`{spec.name}` cannot be read here: {argument.reason}", spec.where, notes=notes)
+        return None
+    if argument.size == 0:
+        report.error("SP306", f"`{spec.name}` has no bytes: `{spell(argument.type)}` is empty", spec.where)
+        return None
+    if not _check_options(spec, argument.type, known, report):
+        return None
+    return _argument_value(probe, spec.name, argument, known, spec)
+
+
+def _read_as(spec: ArgumentSpec, declared: CType, known: Resolved) -> CType:
+    return known.type_named(spec.type.text, spec.type.where) if spec.type is not None else declared
+
+
+def _argument_value(probe: ProbeSpec, name: str, argument: Argument, known: Resolved, spec: ArgumentSpec) -> Value:
+    ctype = decay(_read_as(spec, argument.type, known))
+    form = storage(ctype)
+    field = spec.as_name or name
+    place, reason, words = place_text(argument.pieces), argument.reason, ()
+    if probe.kind in _TRAMPOLINE_KINDS:
+        words = _context_words(known.placement.arguments, argument)
+        place = f"ctx[{words[0]}]" if len(words) == 1 else f"ctx[{words[0]}], ctx[{words[1]}]"
+        reason = ""
+    pieces = () if words else argument.pieces
+    declaration = spell(argument.type, name)
+    wanted = Wanted(field, form, pieces, words, size=argument.size, comment=place)
+    return Value(field, ctype, form, wanted, True, spec.optional, spec.format, declaration, place, reason, spec.where)
+
+
+def _absent(spec: ArgumentSpec, known: Resolved, report: Report) -> Value | None:
+    """An optional argument that this prototype lacks: a field of the given type, or of a register's width."""
+    ctype: CType = ULONG
+    if spec.type is not None:
+        try:
+            ctype = known.type_named(spec.type.text, spec.type.where)
+        except Stop as problem:
+            report.diagnostics.append(problem.diagnostic)
+            return None
+    name = spec.as_name or spec.name
+    return Value(
+        name, decay(ctype), storage(ctype), None, True, True, spec.format, spell(ctype, name), "absent",
+        f"{known.prototype.name} has no argument `{spec.name}`", spec.where,
+    )  # fmt: skip
+
+
+def _check_options(spec: ArgumentSpec, declared: CType, known: Resolved, report: Report) -> bool:
+    fine = True
+    ctype = decay(declared)
+    if spec.type is not None:
+        try:
+            ctype = decay(known.type_named(spec.type.text, spec.type.where))
+        except Stop as problem:
+            report.diagnostics.append(problem.diagnostic)
+            return False
+        if size_of(ctype) != size_of(decay(declared)) or isinstance(bare(ctype), Void | Unknown):
+            fine = False
+            report.error(
+                "SP204",
+                f"`{spec.name}` has {size_of(decay(declared))} bytes and `{spell(ctype)}` has {size_of(ctype)}",
+                spec.type.where,
+                notes=[f"it is declared as `{spell(declared, spec.name)}`"],
+                help="`type` reads the same bytes as another type, so the sizes must be equal",
+            )
+    if spec.format is not None and not isinstance(bare(ctype), Int | Enum | Pointer | BitInt):
+        fine = False
+        kind = "a floating value" if isinstance(bare(ctype), Float) else f"`{spell(ctype)}`"
+        report.error(
+            "SP205",
+            f"format `{spec.format}` is for integers and pointers, and `{spec.name}` is {kind}",
+            spec.option_where.get("format", spec.where),
+            help="leave `format` out: structs are shown member by member, floating values as numbers",
+        )
+    return fine
+
+
+def _checked_return(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, report: Report) -> Value | None:
+    problem = _return_problem(probe, known)
+    if problem is not None:
+        code, message, hint = problem
+        report.error(code, message, spec.where, help=hint)
+        return None
+    if not _check_options(spec, known.prototype.result, known, report):
+        return None
+    return _return_value(probe, known, spec)
+
+
+def _return_problem(probe: ProbeSpec, known: Resolved) -> tuple[str, str, str | None] | None:
+    """Why there is no result to record: code, message and help."""
+    result = known.placement.result
+    function = known.prototype.name
+    if probe.kind not in _RETURN_KINDS:
+        other = {"kprobe": "kretprobe", "uprobe": "uretprobe", "fentry": "fexit"}[probe.kind]
+        return (
+            "SP203",
+            f"`return` is not known at the entry of `{function}`",
+            f"use `{other}:` instead of `{probe.kind}:`",
+        )
+    if isinstance(bare(known.prototype.result), Void):
+        return "SP202", f"`{function}` returns nothing", None
+    if result.size == 0:
+        return "SP202", f"`{function}` returns `{spell(result.type)}`, which has no bytes", None
+    if result.memory and probe.kind in _TRAMPOLINE_KINDS:
+        return (
+            "SP302",
+            f"the result of `{function}` is returned in memory, which fexit does not show",
+            "use `kretprobe:`",
+        )
+    if not result.readable and not result.memory:
+        return "SP302", f"the result of `{function}` cannot be read here: {result.reason}", None
+    if isinstance(bare(known.prototype.result), Unknown):
+        return "SP302", f"the result of `{function}` has a type that is not known: {result.reason}", None
+    return None
+
+
+def _return_value(probe: ProbeSpec, known: Resolved, spec: ArgumentSpec) -> Value:
+    result = known.placement.result
+    ctype = decay(_read_as(spec, result.type, known))
+    form = storage(ctype)
+    field = spec.as_name or RETURN_FIELD
+    if probe.kind in _TRAMPOLINE_KINDS:
+        after = sum(_words(a) for a in known.placement.arguments)
+        wanted = Wanted(field, form, (), (after,), size=result.size, comment=f"ctx[{after}]")
+        place = f"ctx[{after}]"
+    elif result.memory:
+        wanted = Wanted(field, form, memory="ax", size=result.size, comment="rax holds its address")
+        place = "*rax"
+    else:
+        place = place_text(result.pieces)
+        wanted = Wanted(field, form, result.pieces, size=result.size, comment=place)
+    return Value(
+        field, ctype, form, wanted, False, False, spec.format, spell(result.type, RETURN_FIELD), place, result.reason,
+        spec.where,
+    )  # fmt: skip
+
+
+def _words(argument: Argument) -> int:
+    """Words of a trampoline's context that an argument takes: they are flattened in order, whatever the ABI does."""
+    return (argument.size + 7) // 8
+
+
+def _context_words(arguments: Sequence[Argument], wanted: Argument) -> tuple[int, ...]:
+    first = 0
+    for argument in arguments:
+        if argument is wanted:
+            break
+        first += _words(argument)
+    return tuple(range(first, first + _words(wanted)))
+
+
+def _check_trampoline(probe: ProbeSpec, known: Resolved, report: Report) -> bool:
+    """What a BPF trampoline takes (btf_distill_func_proto of the kernel): nothing here may be left to the verifier,
+    since an old one that accepts a program it does not understand would show a wrong word."""
+    problem = None
+    function = known.prototype.name
+    other = {"fentry": "kprobe", "fexit": "kretprobe"}[probe.kind]
+    if known.prototype.variadic:
+        problem = "it is variadic"
+    elif isinstance(bare(known.prototype.result), Record):
+        problem = f"it returns `{spell(known.prototype.result)}` by value"
+    elif isinstance(bare(known.prototype.result), Float) or size_of(known.prototype.result) > 8:
+        problem = f"it returns `{spell(known.prototype.result)}`"
+    for argument in known.placement.arguments:
+        kind = bare(decay(argument.type))
+        if isinstance(kind, Record) and not 0 < argument.size <= 16:
+            problem = problem or f"it takes `{spell(argument.type)}` of {argument.size} bytes by value"
+        elif not isinstance(kind, Record | Int | Enum | Pointer) or (
+            argument.size > 8 and not isinstance(kind, Record)
+        ):
+            problem = problem or f"it takes `{spell(argument.type)}`"
+        elif not argument.readable:
+            problem = problem or f"the place of `{argument.name}` is not certain: {argument.reason}"
+    words = sum(_words(a) for a in known.placement.arguments)
+    if words > _TRAMPOLINE_WORDS:
+        problem = problem or f"its arguments take {words} words, and a trampoline takes {_TRAMPOLINE_WORDS}"
+    if problem is None:
+        return True
+    report.error(
+        "SP303", f"{probe.kind} cannot attach to `{function}`: {problem}", probe.kind_where, help=f"use `{other}:`"
+    )
+    return False
+
+
+def place_text(pieces: Sequence[Piece]) -> str:
+    """A place for a person: "rdi:rsi", "sp+8", "sp+8..sp+47"."""
+    parts: list[str] = []
+    for piece in pieces:
+        if piece.where == STACK:
+            last = piece.stack_offset + piece.size - 1
+            parts.append(f"sp+{piece.stack_offset}" + (f"..sp+{last}" if piece.size > 8 else ""))
+        else:
+            parts.append(piece.where)
+    return ":".join(parts) or "no place"

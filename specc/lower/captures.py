@@ -1,0 +1,149 @@
+"""Where the eightbytes of the wanted values come from: places in, reads and stores out.
+
+    capture([Wanted("locked", storage, pieces)], budget=LOCAL_SLOTS)
+
+All wanted stack slots of a program that touch one another are copied by a single bpf_probe_read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from specc.ir import ALL_BITS, Capture, ContextWord, Read, Register, Source, StackSlot, Store
+from specc.lower.event import Storage
+from specc.place import STACK, Piece
+
+# pt_regs spells the registers without their r, but for the numbered ones.
+MEMBER = {"rdi": "di", "rsi": "si", "rdx": "dx", "rcx": "cx", "r8": "r8", "r9": "r9", "rax": "ax"}
+
+# A program has 512 bytes of stack. Up to this many eightbytes of it hold copies of stack slots; what does not fit is
+# read straight into the event, the largest values first.
+LOCAL_SLOTS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A value to capture into the field `name`: its place as `abi` gave it, or the words of a trampoline's context.
+
+    `memory` is set for a value that a register points to (a result returned in memory): the pt_regs member.
+    """
+
+    name: str
+    storage: Storage
+    pieces: tuple[Piece, ...] = ()
+    context_words: tuple[int, ...] = ()
+    memory: str | None = None
+    size: int = 0
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """The capture, the names of its status fields, and for each wanted value the status that covers it (or None)."""
+
+    capture: Capture
+    statuses: tuple[str, ...]
+    status_of: dict[str, str | None]
+
+
+def slots_of(wanted: Wanted) -> list[int]:
+    """Stack offsets of the slots that hold a value; every stack argument begins at a multiple of 8 (psABI 3.2.3)."""
+    found: list[int] = []
+    for piece in wanted.pieces:
+        if piece.where == STACK:
+            assert piece.stack_offset % 8 == 0, "a stack argument begins at a slot"
+            found.extend(range(piece.stack_offset, piece.stack_offset + piece.size, 8))
+    return found
+
+
+def capture(values: Sequence[Wanted]) -> Captured:
+    """Reads and stores for all `values`, in their order."""
+    direct = _direct_names(values)
+    shared = [w for w in values if w.name not in direct]
+    runs = _runs(sorted({offset for w in shared for offset in slots_of(w)}))
+    reads: list[Read] = []
+    slot_index: dict[int, int] = {}
+    slot_status: dict[int, str] = {}
+    for number, run in enumerate(runs):
+        status = "stack_error" if len(runs) == 1 else f"stack_error_{number + 1}"
+        reads.append(Read("sp", run[0], 8 * len(run), status, slot=len(slot_index)))
+        for offset in run:
+            slot_status[offset] = status
+            slot_index[offset] = len(slot_index)
+    status_of: dict[str, str | None] = {}
+    stores: list[Store] = []
+    for wanted in values:
+        if wanted.name in direct:
+            read = _direct(wanted)
+            reads.append(read)
+            status_of[wanted.name] = read.status
+            continue
+        slots = slots_of(wanted)
+        # A value on the stack is whole there, and in one piece, so one status covers it.
+        status_of[wanted.name] = slot_status[slots[0]] if slots else None
+        stores.extend(_stores(wanted, _words(wanted, slot_index)))
+    statuses = tuple(dict.fromkeys(r.status for r in reads))
+    return Captured(Capture(tuple(reads), tuple(stores), len(slot_index)), statuses, status_of)
+
+
+def _direct_names(values: Sequence[Wanted]) -> frozenset[str]:
+    """The values that are read straight into their field: those behind a pointer, and what LOCAL_SLOTS cannot hold."""
+    direct = {w.name for w in values if w.memory is not None}
+    on_stack = sorted((w for w in values if slots_of(w)), key=lambda w: len(slots_of(w)), reverse=True)
+    held = sum(len(slots_of(w)) for w in on_stack)
+    for wanted in on_stack:
+        if held <= LOCAL_SLOTS:
+            break
+        if wanted.storage.count is not None:  # a scalar's field may be narrower than its slot
+            held -= len(slots_of(wanted))
+            direct.add(wanted.name)
+    return frozenset(direct)
+
+
+def _runs(offsets: Sequence[int]) -> list[list[int]]:
+    runs: list[list[int]] = []
+    for offset in offsets:
+        if runs and runs[-1][-1] + 8 == offset:
+            runs[-1].append(offset)
+        else:
+            runs.append([offset])
+    return runs
+
+
+def _direct(wanted: Wanted) -> Read:
+    status = f"{wanted.name}_error"
+    masks = tuple((i, m) for i, m in enumerate(wanted.storage.masks) if m != ALL_BITS)
+    if wanted.memory is None:  # whole slots: what lies behind the value in the last one is cut by its mask
+        place = ("sp", wanted.pieces[0].stack_offset, wanted.storage.size)
+    else:  # an object in memory ends where it ends
+        place = (wanted.memory, 0, wanted.size)
+    base, offset, size = place
+    return Read(base, offset, size, status, target=wanted.name, masks=masks, comment=wanted.comment)
+
+
+def _words(wanted: Wanted, slot_index: dict[int, int]) -> list[Source]:
+    """The source of each eightbyte of the value, in order."""
+    if wanted.context_words:
+        return [ContextWord(i) for i in wanted.context_words]
+    words: list[Source] = []
+    for piece in sorted(wanted.pieces, key=lambda p: p.arg_offset):
+        assert piece.arg_offset == 8 * len(words), "pieces cover a value from its start, eightbyte by eightbyte"
+        if piece.where == STACK:
+            words.extend(
+                StackSlot(slot_index[o]) for o in range(piece.stack_offset, piece.stack_offset + piece.size, 8)
+            )
+        else:
+            assert piece.reg_offset == 0 and piece.size <= 8, "an eightbyte has a general register of its own"
+            words.append(Register(MEMBER[piece.where]))
+    return words
+
+
+def _stores(wanted: Wanted, words: list[Source]) -> list[Store]:
+    form = wanted.storage
+    if form.count is None:
+        return [Store(wanted.name, None, words[0], form.c_type, form.masks[0], wanted.comment)]
+    return [
+        Store(wanted.name, i, word, form.c_type, mask, wanted.comment if i == 0 else "")
+        for i, (word, mask) in enumerate(zip(words, form.masks, strict=True))
+    ]

@@ -1,0 +1,78 @@
+"""The whole compiler on one screen: a spec's path in, its program, its C and the files it gives out.
+
+    session = Session()
+    program = front(Path("specs/gup.yaml"), session, report)     # None when something was reported
+    text = emit(program)
+
+Every stage is a function in a module of its own; here they only follow one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from specc.compiler import Compiler, find_compiler
+from specc.diagnostics import Report, Stop
+from specc.ir import Program
+from specc.resolve import Sources
+
+
+class Session:
+    """What a run shares between specs: the compiler, found when first needed, and the sources of prototypes."""
+
+    def __init__(self, compiler: str | None = None, btf_files: Sequence[Path] = ()) -> None:
+        self._request = compiler
+        self._compiler: Compiler | None = None
+        self.sources = Sources(lambda: self.compiler.preprocess_argv, tuple(btf_files))
+
+    @property
+    def compiler(self) -> Compiler:
+        """Raises Stop when this machine has none."""
+        if self._compiler is None:
+            self._compiler = find_compiler(self._request)
+        return self._compiler
+
+
+def front(path: Path, session: Session, report: Report, *, resolve: bool = True) -> Program | None:
+    """A spec file to its program; None when errors were reported, or when `resolve` is off."""
+    from specc.source import load
+    from specc.spec import missing_files, read_spec
+
+    try:
+        document = load(path)
+    except Stop as problem:
+        report.diagnostics.append(problem.diagnostic)
+        return None
+    spec = read_spec(document, report)
+    if spec is None:
+        return None
+    before = len(report.diagnostics)
+    missing_files(spec, path.parent, report)
+    if len(report.diagnostics) > before or not resolve:
+        return None
+
+    from specc.lower import lower
+    from specc.resolve import resolve as resolve_prototypes
+
+    before = len(report.diagnostics)
+    resolved = resolve_prototypes(spec, session.sources, report)
+    if len(report.diagnostics) > before and not resolved:
+        return None
+    return lower(spec, resolved, report)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What a program is emitted as, by file name. `object_name` is the stem of its object."""
+
+    name: str
+    c_text: str
+    header: str
+
+
+def emit_all(program: Program) -> Texts:
+    from specc.emit import emit, emit_header
+
+    return Texts(program.name, emit(program), emit_header(program))

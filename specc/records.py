@@ -1,0 +1,141 @@
+"""The JSON Schema of the records that a program's events become.
+
+    record_schema(program)["oneOf"][0]["properties"]["start"]      # {"type": "integer", "minimum": 0, ...}
+
+A record is one flat object: `probe`, the context fields, then the values under their names, in the spec's order.
+"""
+
+from __future__ import annotations
+
+from specc.ir import CONTEXT, Event, Field, Program, Role
+from specc.prototype import (
+    Array,
+    BitInt,
+    Complex,
+    CType,
+    Enum,
+    Float,
+    Int,
+    Pointer,
+    Record,
+    Vector,
+    bare,
+    size_of,
+    spell,
+)
+
+Schema = dict[str, object]
+
+_CONTEXT_MEANING = {
+    "timestamp": "nanoseconds, CLOCK_MONOTONIC",
+    "pid": "thread group id, in the initial pid namespace",
+    "tid": "thread id, in the initial pid namespace",
+    "ppid": "thread group id of the parent",
+    "uid": "real user id",
+    "gid": "real group id",
+    "cpu": "number of the processor",
+    "comm": "name of the thread",
+    "cgroup": "id of the cgroup (version 2)",
+    "mntns": "inode number of the mount namespace",
+    "pidns": "inode number of the pid namespace",
+}
+
+
+def record_schema(program: Program) -> Schema:
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"records of {program.name}",
+        "description": program.description,
+        "oneOf": [_event(p.event) for p in program.probes],
+    }
+
+
+def _event(event: Event) -> Schema:
+    properties: dict[str, Schema] = {"probe": {"const": event.probe}}
+    required = ["probe"]
+    for field in event.fields:
+        if field.role not in (Role.CONTEXT, Role.VALUE):
+            continue
+        schema = _context(field) if field.role is Role.CONTEXT else _value(field)
+        if field.status is not None or field.absent_bit is not None:
+            schema = {"anyOf": [schema, {"type": "null"}]}
+        properties[field.record_key] = schema
+        required.append(field.record_key)
+        if field.status is not None:
+            properties[f"{field.record_key}_error"] = {
+                "type": "string",
+                "description": f"name of the errno that kept `{field.record_key}` from being read; then it is null",
+            }
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _context(field: Field) -> Schema:
+    meaning = {"description": _CONTEXT_MEANING[field.name]}
+    if field.name == "comm":
+        return {"type": "string"} | meaning
+    return _integer(8 * CONTEXT[field.name][1], signed=False) | meaning
+
+
+def _value(field: Field) -> Schema:
+    assert field.type is not None
+    schema = type_schema(field.type)
+    if field.format == "bool":
+        schema = {"type": "boolean"}
+    return schema | {"description": spell(field.type, field.record_key)}
+
+
+def type_schema(ctype: CType) -> Schema:
+    """The JSON form of a C value: exact integers, pointers as integers, records as objects, floating values as numbers."""
+    kind = bare(ctype)
+    match kind:
+        case Int(kind="bool"):
+            return {"type": "boolean"}
+        case Int(size=size, signed=signed) | Enum(size=size, signed=signed):
+            return _integer(8 * size, signed=signed)
+        case BitInt(width=width, signed=signed):
+            return _integer(width, signed=signed)
+        case Pointer():
+            return _integer(64, signed=False)
+        case Float():
+            return {"type": ["number", "string"]}  # what JSON has no number for is a string: "nan", "inf"
+        case Complex(element=element):
+            part = type_schema(element)
+            return {"type": "object", "properties": {"real": part, "imag": part}, "required": ["real", "imag"]}
+        case Vector(element=element, size=size):
+            return _array(element, size // max(1, size_of(element)))
+        case Array(element=element, count=count):
+            inner = bare(element)
+            if isinstance(inner, Int) and inner.kind == "char":
+                return {"type": "string", "maxLength": count or 0}
+            return _array(element, count or 0)
+        case Record():
+            return _record(kind)
+        case _:
+            return {}
+
+
+def _integer(bits: int, *, signed: bool) -> Schema:
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
+def _array(element: CType, count: int) -> Schema:
+    return {"type": "array", "items": type_schema(element), "minItems": count, "maxItems": count}
+
+
+def _record(record: Record) -> Schema:
+    properties: dict[str, Schema] = {}
+    for member in record.members or ():
+        inner = bare(member.type)
+        if not member.name:
+            if isinstance(inner, Record):
+                properties.update(_record(inner)["properties"])  # type: ignore[call-overload]
+            continue
+        if member.bit_width is not None and isinstance(inner, Int | Enum | BitInt):
+            boolean = isinstance(inner, Int) and inner.kind == "bool"
+            properties[member.name] = (
+                {"type": "boolean"} if boolean else _integer(member.bit_width, signed=inner.signed)
+            )
+        else:
+            properties[member.name] = type_schema(member.type)
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}

@@ -1,0 +1,205 @@
+"""Where each probe's prototype comes from: its own `prototype:`, then the headers, then BTF; first match wins.
+
+    sources = Sources(compiler, btf_files)
+    resolve(spec, sources, report)          # {"gup": Resolved(prototype, placement, type_named)}
+
+`Sources` keeps what is costly for a whole run: a set of headers is preprocessed once for all specs that name it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from specc.diagnostics import Location, Report, Stop, did_you_mean, stop
+from specc.lower.arguments import RETURN, Resolved
+from specc.prototype import CType, Prototype, spell_prototype
+from specc.spec import ProbeSpec, Spec
+
+if TYPE_CHECKING:
+    from specc.btf import Btf
+    from specc.headers import HeaderIndex
+
+RUNNING_KERNEL = Path("/sys/kernel/btf/vmlinux")
+KERNEL_KINDS = frozenset({"kprobe", "kretprobe", "fentry", "fexit"})
+
+
+@dataclass(slots=True)
+class Sources:
+    """What prototypes are read from. `preprocessor` gives the argv of a C compiler, and may Stop when there is none.
+
+    `dependencies` collects every file that a result depended on, for caches and make.
+    """
+
+    preprocessor: Callable[[], tuple[str, ...]]
+    btf_files: tuple[Path, ...] = ()
+    dependencies: dict[str, None] = field(default_factory=dict)
+    _headers: dict[object, tuple[HeaderIndex, tuple[str, ...]] | Stop] = field(default_factory=dict)
+    _btf: dict[Path, Btf] = field(default_factory=dict)
+
+    def headers(self, spec: Spec) -> HeaderIndex | None:
+        """The index of a spec's headers, None when it names none. Raises Stop."""
+        if not spec.headers:
+            return None
+        base = Path(spec.path).parent
+        names = tuple(h.text if h.text.startswith("<") else str(base / h.text) for h in spec.headers)
+        dirs = tuple(str(base / d.text) for d in spec.include_dirs)
+        key = (names, dirs, spec.defines)
+        if key not in self._headers:
+            try:
+                self._headers[key] = self._preprocessed(names, dirs, spec)
+            except Stop as problem:
+                self._headers[key] = problem
+        found = self._headers[key]
+        if isinstance(found, Stop):
+            raise found
+        index, dependencies = found
+        self.dependencies.update(dict.fromkeys(dependencies))
+        return index
+
+    def _preprocessed(
+        self, names: tuple[str, ...], dirs: tuple[str, ...], spec: Spec
+    ) -> tuple[HeaderIndex, tuple[str, ...]]:
+        from specc.headers import HeaderIndex, preprocess
+
+        result = preprocess(names, [Path(d) for d in dirs], spec.defines, self.preprocessor())
+        return HeaderIndex(result.text), tuple(result.dependencies)
+
+    def btfs(self) -> tuple[Btf, ...]:
+        """The BTF files of the command line."""
+        return tuple(self._open(path) for path in self.btf_files)
+
+    def running_kernel(self) -> Btf:
+        return self._open(RUNNING_KERNEL)
+
+    def _open(self, path: Path) -> Btf:
+        from specc.btf import open_btf
+
+        if path not in self._btf:
+            self._btf[path] = open_btf(path)
+        self.dependencies[str(path)] = None
+        return self._btf[path]
+
+
+def resolve(spec: Spec, sources: Sources, report: Report) -> dict[str, Resolved]:
+    """The prototype and the places of every probe that has one; what is missing is reported."""
+    try:
+        index = sources.headers(spec)
+    except Stop as problem:
+        report.diagnostics.append(problem.diagnostic)
+        return {}
+    found: dict[str, Resolved] = {}
+    for probe in spec.probes:
+        try:
+            known = _probe(probe, index, sources)
+        except Stop as problem:
+            report.diagnostics.append(problem.diagnostic)
+            continue
+        if known is not None:
+            _compare(probe, known, sources, report)
+            found[probe.name.text] = known
+    return found
+
+
+def _probe(probe: ProbeSpec, index: HeaderIndex | None, sources: Sources) -> Resolved | None:
+    if probe.function is None:
+        if probe.args == ():
+            return None
+        assert probe.target is not None
+        raise stop(
+            "SP206",
+            f"`{probe.name.text}` names no symbol, so it has no arguments",
+            probe.kind_where,
+            help="add `symbol:`, or `args: []` to record only the context",
+        )
+    if probe.prototype is None and probe.args == ():
+        return None
+    prototype = _declared(probe, index)
+    if prototype is not None:
+        return _resolved(probe, prototype, index, None)
+    if probe.kind in KERNEL_KINDS:
+        prototype, btf = _from_btf(probe, sources)
+        return _resolved(probe, prototype, index, btf)
+    known = index.functions() if index is not None else []
+    raise stop(
+        "SP206",
+        f"no prototype of `{probe.function.text}`",
+        probe.function.where,
+        help=did_you_mean(probe.function.text, known)
+        or "add a header that declares it to `headers`, or a `prototype:` to the probe",
+    )
+
+
+def _declared(probe: ProbeSpec, index: HeaderIndex | None) -> Prototype | None:
+    """The prototype from the probe itself or from the headers."""
+    assert probe.function is not None
+    if probe.prototype is not None:
+        from specc.headers import parse_declaration
+
+        prototype = parse_declaration(probe.prototype.text, index, probe.prototype.where)
+        if prototype.name != probe.function.text:
+            raise stop(
+                "SP207",
+                f"the prototype declares `{prototype.name}`, and the probe is on `{probe.function.text}`",
+                probe.prototype.where,
+                help=f"write `{probe.function.text}` in the prototype",
+            )
+        return prototype
+    return index.prototype(probe.function.text) if index is not None else None
+
+
+def _from_btf(probe: ProbeSpec, sources: Sources) -> tuple[Prototype, Btf]:
+    assert probe.function is not None
+    name, where = probe.function.text, probe.function.where
+    btfs = sources.btfs() or (sources.running_kernel(),)
+    for btf in btfs:
+        if btf.find(name):
+            return btf.prototype(name, where), btf
+    return btfs[0].prototype(name, where), btfs[0]  # which says why not
+
+
+def _resolved(probe: ProbeSpec, prototype: Prototype, index: HeaderIndex | None, btf: Btf | None) -> Resolved:
+    from specc.abi import place_arguments
+
+    def type_named(text: str, where: Location) -> CType:
+        from specc.headers import HeaderIndex
+
+        if btf is not None:
+            found = btf.type_named(text)
+            if found is not None:
+                return found
+        return (index or HeaderIndex("")).type(text, where)
+
+    placement = place_arguments(prototype, kernel=probe.kind in KERNEL_KINDS)
+    return Resolved(prototype, placement, type_named)
+
+
+def _compare(probe: ProbeSpec, known: Resolved, sources: Sources, report: Report) -> None:
+    """A header's prototype against the BTF files of the command line: they must agree on what the spec uses.
+
+    The running kernel is not asked here: the same spec gives the same output on every machine, and the kernel that
+    it is loaded into is compared when it is loaded.
+    """
+    if probe.kind not in KERNEL_KINDS or probe.function is None or not sources.btf_files:
+        return
+    from specc.compare import argument_differences
+
+    ours = known.prototype
+    names = [a.name for a in ours.parameters if a.name] if probe.args is None else [a.name for a in probe.args]
+    for btf in sources.btfs():
+        for theirs in btf.find(probe.function.text):
+            differences = argument_differences(ours, theirs, [n for n in names if n != RETURN])
+            if differences:
+                report.error(
+                    "SP209",
+                    f"`{ours.name}` is declared differently in {theirs.source}: {differences[0]}",
+                    probe.function.where,
+                    notes=[
+                        *(f"also: {d}" for d in differences[1:]),
+                        f"{ours.source}: {spell_prototype(ours)}",
+                        f"{theirs.source}: {spell_prototype(theirs)}",
+                    ],
+                    help="take the declaration of the kernel that is probed",
+                )
