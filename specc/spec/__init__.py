@@ -1,0 +1,24 @@
+"""Document -> Spec, and the nouns that a Spec is made of.
+
+In: a positioned Document.  Out: a Spec, or None after diagnostics SP101-SP159 went to the Report.
+
+    spec = read_spec(load(Path("specs/gup.yaml")), report)
+    report.extend(missing_files(spec, Path("specs")))
+"""
+
+from specc.spec.files import missing_files
+from specc.spec.nouns import KINDS, RETURN_KINDS, ArgumentSpec, Buffer, ProbeSpec, Spec, UserTarget, Word
+from specc.spec.reader import read_spec
+
+__all__ = [
+    "KINDS",
+    "RETURN_KINDS",
+    "ArgumentSpec",
+    "Buffer",
+    "ProbeSpec",
+    "Spec",
+    "UserTarget",
+    "Word",
+    "missing_files",
+    "read_spec",
+]

@@ -1,0 +1,87 @@
+"""The files that a spec names: are they there, and inside of the project?
+
+In: a Spec and the directory of its file.  Out: a Report with SP125 and SP129.
+
+    missing_files(spec, Path("specs")).diagnostics      # SP129 there is no header `include/mn.h`
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+from specc.diagnostics import Report, did_you_mean
+from specc.spec.nouns import Spec, Word
+
+
+def missing_files(spec: Spec, base: Path) -> Report:
+    """What `headers` and `include_dirs` name and is not there, or is outside of the project. `base`: the spec's directory.
+
+    Names in angle brackets are left to the compiler, which knows where to look.
+    """
+    report = Report()
+    base = Path(os.path.abspath(base))  # not resolve(): see `_look`
+    project = _project(base)
+    for word in spec.include_dirs:
+        _look(word, base, project, report, directory=True)
+    for word in spec.headers:
+        if not word.text.startswith("<"):
+            _look(word, base, project, report, directory=False)
+    return report
+
+
+def _look(word: Word, base: Path, project: Path | None, report: Report, *, directory: bool) -> None:
+    # Without resolving symbolic links: what a link in the project points to is the project's decision.
+    relative = PurePosixPath(word.text)
+    path = base / relative
+    what = "directory" if directory else "header"
+    if not relative.is_absolute():
+        flat = _flatten(base, relative)
+        if flat is None or (project is not None and not flat.is_relative_to(project)):
+            inside = f"the project, `{project.name}`" if project is not None else "any directory that they could share"
+            report.error(
+                "SP125",
+                f"`{word.text}` leaves {inside}",
+                word.where,
+                help="a path of a spec stays inside the directory that has the `.git`",
+            )
+            return
+        path = flat
+    try:
+        if path.is_dir() if directory else path.is_file():
+            return
+        there = path.exists()
+        names = [p.name for p in path.parent.iterdir() if p.is_dir() == directory] if path.parent.is_dir() else []
+    except OSError as error:
+        report.error("SP129", f"cannot look for `{word.text}`: {error.strerror}", word.where)
+        return
+    if there:
+        message = f"`{word.text}` is {'not a directory' if directory else 'not a file'}"
+        report.error("SP129", message, word.where)
+        return
+    hint = did_you_mean(relative.name, names)
+    if hint is not None:
+        close = hint.split("`")[1]
+        hint = f"did you mean `{relative.with_name(close)}`?"
+    report.error("SP129", f"there is no {what} `{word.text}`", word.where, help=hint)
+
+
+def _flatten(base: Path, relative: PurePosixPath) -> Path | None:
+    """The path without its `..`, or None when it climbs up to the root of the file system."""
+    parts = list(base.parts)
+    for part in relative.parts:
+        if part != "..":
+            parts.append(part)
+        elif len(parts) > 2:
+            parts.pop()
+        else:
+            return None
+    return Path(*parts)
+
+
+def _project(base: Path) -> Path | None:
+    """The nearest directory at or above the spec with a version control system's mark; None for an exported tree."""
+    for directory in (base, *base.parents):
+        if any((directory / mark).exists() for mark in (".git", ".hg", ".jj", ".svn")):
+            return directory
+    return None

@@ -1,0 +1,97 @@
+"""The nouns of a read spec: what a user asked for, each word with its place.
+
+In: nothing, `reader` makes them.  Out: frozen values.
+
+    spec.probes[0].args[0].name             # "start"
+    spec.probes[0].args[0].where            # specs/gup.yaml:11:12
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from specc.diagnostics import Location
+
+KINDS: Final = ("kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe")
+RETURN_KINDS: Final = frozenset(("kretprobe", "fexit", "uretprobe"))
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A piece of text and where it stands."""
+
+    text: str
+    where: Location
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentSpec:
+    """One wanted argument. `where` is its name's place; `option_where` has the place of each option's value."""
+
+    name: str
+    where: Location
+    as_name: str | None
+    format: str | None
+    optional: bool
+    type: Word | None
+    option_where: Mapping[str, Location]
+
+    @property
+    def field(self) -> str:
+        """The name of the event's field."""
+        return self.as_name or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class UserTarget:
+    """A function in an ELF file. `symbol` has the version if one was written ("memcpy@@GLIBC_2.14")."""
+
+    path: Word
+    symbol: Word | None
+    offset: int
+    pid: int | None
+    where: Location
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSpec:
+    """One probe. `function` is the C function's name: for user probes the symbol without its version, None without.
+
+    `args` is None when the spec has no `args`: every readable argument is wanted.
+    """
+
+    name: Word
+    kind: str
+    kind_where: Location
+    function: Word | None
+    target: UserTarget | None
+    prototype: Word | None
+    args: tuple[ArgumentSpec, ...] | None
+    where: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """`size` is in bytes for a "ring", in pages per CPU for "perf"."""
+
+    kind: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A whole spec. `where` is the place of its name."""
+
+    path: str
+    name: str
+    description: str
+    license: str
+    headers: tuple[Word, ...]
+    include_dirs: tuple[Word, ...]
+    defines: tuple[tuple[str, str], ...]
+    fields: tuple[Word, ...]
+    buffer: Buffer
+    probes: tuple[ProbeSpec, ...]
+    where: Location
