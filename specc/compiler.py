@@ -272,7 +272,7 @@ def _ask(path: str) -> tuple[str, str, str] | _Unfit:
             return _Unfit(
                 "SP403",
                 f"is clang {version}, and specc needs {OLDEST} or newer",
-                "older ones make BTF that specc's programs cannot do with",
+                f"clang {OLDEST} is the oldest that specc is tested with",
                 help=_INSTALL,
             )
         candidate = Compiler(kind, path, version, "")
