@@ -10,7 +10,7 @@ A name that stands for several functions is refused, an empty prototype is given
 compiler specialised (`f.isra.0`) is refused: its registers do not follow the prototype.
 """
 
-from specc.btf.open import RUNNING, open_btf
+from specc.btf.open import RUNNING, open_all, open_btf
 from specc.btf.reader import Btf
 
-__all__ = ["RUNNING", "Btf", "open_btf"]
+__all__ = ["RUNNING", "Btf", "open_all", "open_btf"]

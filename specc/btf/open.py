@@ -9,36 +9,54 @@ In: a path, and for a kernel module the BTF of its kernel.  Out: `Btf`; what is 
 
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from specc.btf.reader import Btf
-from specc.diagnostics import stop
+from specc.diagnostics import Stop, stop
 
 RUNNING: Final = Path("/sys/kernel/btf/vmlinux")
 _ELF: Final = b"\x7fELF"
+_BTF: Final = b"\x9f\xeb"
+_HEAD: Final = 0x206  # enough to tell what the file is; a boot image has its mark at 0x202
 
 
 def open_btf(path: Path, base: Btf | None = None) -> Btf:
-    """Read a file that has BTF. `base` is what a module's BTF builds on; raw module BTF in sysfs finds its own."""
+    """Read a file that has BTF. `base` is what a module's BTF builds on; a module's BTF in sysfs finds its own."""
     data = _read(path)
     name = path.name
     if base is None and path.parent == RUNNING.parent and path != RUNNING:
         base = open_btf(RUNNING)
-    if data[:4] == _ELF:
-        return _from_elf(data, name, base)
-    if data[0x202:0x206] == b"HdrS":
+    if bytes(data[:4]) == _ELF:
+        return _from_elf(memoryview(data), name, base)
+    if bytes(data[0x202:0x206]) == b"HdrS":
         raise stop(
             "SP232",
             f"`{name}` is a compressed kernel image, not BTF",
             None,
             help="give the vmlinux ELF file, or /sys/kernel/btf/vmlinux of a machine that runs this kernel",
         )
-    return Btf(data, name, base)
+    return Btf(bytes(data), name, base)
 
 
-def _from_elf(data: bytes, name: str, base: Btf | None) -> Btf:
+def open_all(paths: Sequence[Path]) -> tuple[Btf, ...]:
+    """Several files as `--btf` names them: a module's BTF builds on the kernel's that was named before it."""
+    opened: list[Btf] = []
+    for path in paths:
+        base = next((b for b in reversed(opened) if b.base is None), None)
+        try:
+            opened.append(open_btf(path))
+        except Stop as problem:
+            if problem.diagnostic.code != "SP236" or base is None:
+                raise
+            opened.append(open_btf(path, base))
+    return tuple(opened)
+
+
+def _from_elf(data: memoryview, name: str, base: Btf | None) -> Btf:
     from specc.elf import EM_BPF, EM_X86_64, NotElf, read_elf  # raw BTF is the common case and needs none of it
 
     try:
@@ -62,13 +80,20 @@ def _from_elf(data: bytes, name: str, base: Btf | None) -> Btf:
         raise stop("SP232", f"cannot read BTF from the ELF file `{name}`: {e}", None) from None
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> bytes | memoryview:
+    """The file's bytes; of an ELF file a mapping, as debug files are large; of anything else than BTF the beginning."""
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            what = "a directory" if stat.S_ISDIR(mode) else "not a file"
-            raise stop("SP231", f"cannot read BTF from `{path}`: it is {what}", None)
-        return path.read_bytes()
+        # Without O_NONBLOCK, a mistyped path that is a FIFO would wait for a writer.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise stop("SP231", f"cannot read BTF from `{path}`: it is not a file", None)
+            head: bytes = file.read(_HEAD)
+            if head[:4] == _ELF:
+                import mmap
+
+                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            return head + file.read() if head[:2] == _BTF else head
     except FileNotFoundError:
         if path == RUNNING:
             raise stop(
@@ -78,6 +103,8 @@ def _read(path: Path) -> bytes:
                 help="give a BTF file with `--btf FILE`, a header, or a `prototype:` (BTF needs CONFIG_DEBUG_INFO_BTF)",
             ) from None
         raise stop("SP231", f"cannot read BTF from `{path}`: no such file", None) from None
+    except IsADirectoryError:
+        raise stop("SP231", f"cannot read BTF from `{path}`: it is a directory", None) from None
     except (OSError, ValueError) as e:
         reason = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
         raise stop("SP231", f"cannot read BTF from `{path}`: {reason}", None) from None

@@ -129,6 +129,7 @@ class Btf:
             hint = "probe a function that calls it, or one that it calls"
         elif others:
             notes.append(f"`{name}` is {others[0]} there")
+            hint = "name a function"
         if hint is None:
             hint = did_you_mean(name, _near(name, names)) or (
                 "it may be inlined everywhere, be a macro, or belong to a module (give the module's BTF with `--btf`)"
