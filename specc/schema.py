@@ -61,6 +61,7 @@ class Rule:
 
     name: str = ""
     types: tuple[str, ...] = ()
+    accepts: frozenset[type] = frozenset()  # the Python types of values that have one of `types`
     const: int | None = None
     enum: tuple[str, ...] = ()
     why: str | None = None
@@ -115,7 +116,9 @@ def compile_schema(text: Mapping[str, Any]) -> Rule:
                 continue
             match keyword:
                 case "type":
-                    found["types"] = (value,) if isinstance(value, str) else tuple(value)
+                    names = (value,) if isinstance(value, str) else tuple(value)
+                    found["types"] = names
+                    found["accepts"] = frozenset(t for name in names for t in _PYTHON_TYPES[name])
                 case "pattern":
                     found["pattern"] = ecma(value)
                 case "items":
@@ -161,7 +164,7 @@ class _Checker:
         """True when all of the node is sound."""
         before = len(self.report.diagnostics)
         value = node.value
-        if rule.types and not _has_type(value, rule.types):
+        if rule.types and not _has_type(value, rule):
             self.wrong_type(node, rule, label)
         elif rule.const is not None or rule.enum:
             self.constant(node, rule, label)
@@ -343,22 +346,22 @@ _TYPE_WORDS: Final = {
 }
 
 
-def _has_type(value: object, types: tuple[str, ...]) -> bool:
-    match value:
-        case str():
-            return "string" in types
-        case tuple():
-            return "array" in types
-        case dict():
-            return "object" in types
-        case bool():
-            return "boolean" in types
-        case int():
-            return "integer" in types or "number" in types
-        case float():  # 1.0 is an integer in JSON Schema
-            return "number" in types or ("integer" in types and value.is_integer())
-        case _:
-            return "null" in types
+_PYTHON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (tuple,),
+    "object": (dict,),
+    "null": (type(None),),
+}
+
+
+def _has_type(value: object, rule: Rule) -> bool:
+    if type(value) in rule.accepts:
+        return True
+    # 1.0 is an integer in JSON Schema
+    return isinstance(value, float) and int in rule.accepts and value.is_integer()
 
 
 def _type_word(value: object) -> str:

@@ -28,6 +28,7 @@ _WORDS: Final[dict[str, bool | float | None]] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
 }
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MAX_DIGITS: Final = 40  # more than any 64-bit number has; Python's own bound on int(text) is a ValueError
 
 
@@ -127,6 +128,8 @@ class _Builder:
         value: Value = event.value
         if not event.style and event.implicit[0] and (event.value[:1] in "-+.0123456789tTfFnN~"):
             value = self.resolve(event)
+        elif event.style == '"' and _SURROGATE.search(event.value):  # "\\ud800": libyaml itself refuses it
+            raise stop("SP006", "this string has an escape that is no Unicode character", self.span(event))
         node = Node(value, self.file, start.line + 1, start.column + 1, end.line + 1, end.column + 1)
         if start.line != end.line:
             self.blocks.append((node.line, node.end_line))
@@ -299,6 +302,7 @@ _SAID: Final[tuple[tuple[str, str, bool, str | None], ...]] = (
         False,
         "put the value in quotes if it holds `: `, or mend the indentation",
     ),
+    ("invalid Unicode character escape", "this escape is no Unicode character", False, None),
     ("unknown escape character", "this escape is not known", False, "in single quotes a backslash is a backslash"),
     ("expected '-' indicator", "expected `- ` and an item of the list", False, "indent it as the items before"),
     ("<block end>", "expected a key or an item as on the lines before", False, "mend the indentation"),

@@ -3,7 +3,7 @@
 In: a positioned Document.  Out: a Spec, or None after diagnostics SP101-SP159 went to the Report.
 
     spec = read_spec(load(Path("specs/gup.yaml")), report)
-    report.extend(missing_files(spec, Path("specs")))
+    missing_files(spec, Path("specs"), report)
 """
 
 from specc.spec.files import missing_files

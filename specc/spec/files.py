@@ -1,36 +1,39 @@
 """The files that a spec names: are they there, and inside of the project?
 
-In: a Spec and the directory of its file.  Out: a Report with SP125 and SP129.
+In: a Spec and the directory of its file.  Out: SP125 and SP129 in the Report.
 
-    missing_files(spec, Path("specs")).diagnostics      # SP129 there is no header `include/mn.h`
+    missing_files(spec, Path("specs"), report)      # SP129 there is no header `include/mn.h`
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from specc.diagnostics import Report, did_you_mean
 from specc.spec.nouns import Spec, Word
 
 
-def missing_files(spec: Spec, base: Path) -> Report:
-    """What `headers` and `include_dirs` name and is not there, or is outside of the project. `base`: the spec's directory.
+def missing_files(spec: Spec, base: Path, report: Report) -> None:
+    """Report what `headers` and `include_dirs` name and is not there, or is outside of the project.
 
-    Names in angle brackets are left to the compiler, which knows where to look.
+    `base` is the directory of the spec. Names in angle brackets are left to the compiler, which knows where to look.
     """
-    report = Report()
     base = Path(os.path.abspath(base))  # not resolve(): see `_look`
     project = _project(base)
     for word in spec.include_dirs:
         _look(word, base, project, report, directory=True)
     for word in spec.headers:
         if not word.text.startswith("<"):
-            _look(word, base, project, report, directory=False)
-    return report
+            _look(
+                word, base, project, report, directory=False, searched=[base / word.text for word in spec.include_dirs]
+            )
 
 
-def _look(word: Word, base: Path, project: Path | None, report: Report, *, directory: bool) -> None:
+def _look(
+    word: Word, base: Path, project: Path | None, report: Report, *, directory: bool, searched: Sequence[Path] = ()
+) -> None:
     # Without resolving symbolic links: what a link in the project points to is the project's decision.
     relative = PurePosixPath(word.text)
     path = base / relative
@@ -38,12 +41,13 @@ def _look(word: Word, base: Path, project: Path | None, report: Report, *, direc
     if not relative.is_absolute():
         flat = _flatten(base, relative)
         if flat is None or (project is not None and not flat.is_relative_to(project)):
-            inside = f"the project, `{project.name}`" if project is not None else "any directory that they could share"
             report.error(
                 "SP125",
-                f"`{word.text}` leaves {inside}",
+                f"`{word.text}` leaves the project",
                 word.where,
-                help="a path of a spec stays inside the directory that has the `.git`",
+                help="stay below the directory with the `.git`"
+                if project is not None
+                else "the spec and its headers have no directory in common but `/`",
             )
             return
         path = flat
@@ -60,7 +64,9 @@ def _look(word: Word, base: Path, project: Path | None, report: Report, *, direc
         report.error("SP129", message, word.where)
         return
     hint = did_you_mean(relative.name, names)
-    if hint is not None:
+    if not directory and any((place / relative).is_file() for place in (*searched, Path("/usr/include"))):
+        hint = f"write `<{word.text}>` to have it searched for"
+    elif hint is not None:
         close = hint.split("`")[1]
         hint = f"did you mean `{relative.with_name(close)}`?"
     report.error("SP129", f"there is no {what} `{word.text}`", word.where, help=hint)
