@@ -1,0 +1,33 @@
+"""One seed for all random tests of a run, told at its start and at its end; and a cache that is not the user's."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from random import SystemRandom
+
+import pytest
+
+# Here and not in a fixture: the processes of pytest-xdist inherit it, and test modules read it when they are imported.
+if "SPECC_SEED" not in os.environ:
+    os.environ["SPECC_SEED"] = str(SystemRandom().randrange(10**6))
+if "SPECC_CACHE_DIR" not in os.environ:
+    os.environ["SPECC_CACHE_DIR"] = tempfile.mkdtemp(prefix="specc-tests-")
+    atexit.register(shutil.rmtree, os.environ["SPECC_CACHE_DIR"], ignore_errors=True)
+
+for _name in ("SPECC_OUTPUT_FORMAT", "SPECC_COMPILER", "SPECC_NO_CACHE", "FORCE_COLOR", "NO_COLOR"):
+    os.environ.pop(_name, None)
+
+
+def _seed() -> str:
+    return f"random tests: SPECC_SEED={os.environ['SPECC_SEED']} makes the same ones again"
+
+
+def pytest_report_header() -> str:
+    return _seed()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(_seed())
