@@ -95,7 +95,7 @@ def find_compiler(request: str | None = None, *, cache: Cache | None = None) -> 
     cache = open_cache() if cache is None else cache
     match wanted:
         case None:
-            return _find_any(cache)
+            return _find_clang(cache, then_zig=True)
         case "clang":
             return _find_clang(cache, then_zig=False)
         case "zig":
@@ -126,10 +126,6 @@ class _Unfit:
         self.message = message
         self.notes = notes
         self.help = help
-
-
-def _find_any(cache: Cache) -> Compiler:
-    return _find_clang(cache, then_zig=True)
 
 
 def _find_clang(cache: Cache, *, then_zig: bool) -> Compiler:
@@ -242,7 +238,7 @@ def _examine(path: str, cache: Cache) -> Compiler | _Unfit:
     stamp = f"{st.st_size} {st.st_mtime_ns} {st.st_ino}"
     key = digest("compiler", path, real, stamp, *_BPF_FLAGS)
     # Behind a wrapper (ccache, a shell script) the compiler changes while the wrapper does not: ask each time.
-    steady = os.path.basename(real).startswith(("clang", "zig"))
+    steady = os.path.basename(real).startswith(("clang", "zig")) and _is_elf(real)
     remembered = cache.get("compiler", key) if steady else None
     if remembered is None:
         found = _ask(path)
@@ -253,6 +249,14 @@ def _examine(path: str, cache: Cache) -> Compiler | _Unfit:
             cache.put("compiler", key, remembered)
     kind, version, line = remembered.decode().split("\n")
     return Compiler(kind, path, version, f"{kind} {line} {stamp}")
+
+
+def _is_elf(path: str) -> bool:
+    try:
+        with open(path, "rb", buffering=0) as f:
+            return f.read(4) == b"\x7fELF"
+    except OSError:
+        return False  # a program may be executable and not readable
 
 
 def _ask(path: str) -> tuple[str, str, str] | _Unfit:

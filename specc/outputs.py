@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import stat
 
-from specc.cache import digest, unlink_quietly, write_all
+from specc.cache import sha256, unlink_quietly, write_all
 
 TYPE_CHECKING = False  # typing itself takes as long to import as a rebuild; type checkers know the name
 if TYPE_CHECKING:
@@ -34,7 +34,12 @@ def seal(text: str, language: str = "c") -> str:
     """The text with a last line that carries a digest of the rest. `language` is "c" or "python"."""
     start, end = _SEALS[language]
     body = text if text.endswith("\n") or not text else text + "\n"
-    return f"{body}{start}{_MARK}{digest(body)[:_DIGITS]}{end}\n"
+    return f"{body}{start}{_MARK}{_digits(body.encode())}{end}\n"
+
+
+def _digits(body: bytes) -> str:
+    """What `head -n -1 FILE | sha256sum` begins with."""
+    return str(sha256(body).hexdigest())[:_DIGITS]
 
 
 def seal_state(data: bytes) -> str:
@@ -51,7 +56,7 @@ def seal_state(data: bytes) -> str:
     for opening, closing in _SEALS.values():
         if start == opening and text[at + len(_MARK) + _DIGITS :] == f"{closing}\n":
             body = text[:line_start].encode("utf-8", "surrogateescape")
-            return "intact" if digest(body)[:_DIGITS] == found else "edited"
+            return "intact" if _digits(body) == found else "edited"
     return "edited"  # something stands after the seal, or before it on its line
 
 
@@ -316,9 +321,10 @@ def make_dependencies(targets: Iterable[str], dependencies: Iterable[str]) -> st
     """The text of a .d file: the targets depend on the files. Every file but the first (the spec) is also a target
     without a rule, as gcc's -MP has it, so that a header which is deleted later does not stop make."""
     paths = list(dict.fromkeys(_make_word(d) for d in dependencies))
-    head = " ".join(dict.fromkeys(_make_word(t) for t in targets))
+    # In a target, unlike in a prerequisite, a % makes a pattern unless it is escaped.
+    head = " ".join(dict.fromkeys(_make_word(t).replace("%", "\\%") for t in targets))
     text = f"{head}: " + " \\\n  ".join(paths) + "\n"
-    return text + "".join(f"{path}:\n" for path in paths[1:])
+    return text + "".join(f"{path}:\n".replace("%", "\\%") for path in paths[1:])
 
 
 def _make_word(path: str) -> str:
@@ -336,7 +342,7 @@ def _make_word(path: str) -> str:
             out.append("\\" * backslashes + "\\")
         elif c == "$":
             out.append("$")
-        elif c in "#:%":
+        elif c in "#:":
             out.append("\\")
         backslashes = backslashes + 1 if c == "\\" else 0
         out.append(c)
