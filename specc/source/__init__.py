@@ -82,12 +82,13 @@ def _read(path: Path, file: str) -> bytes:
 def _decode(text: bytes, file: str) -> str:
     if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise stop("SP003", "the file is UTF-16 or UTF-32", Location(file), help="save it as UTF-8")
+    if b"\0" in text:
+        before = text[: text.index(b"\0")].decode("utf-8", errors="replace")
+        raise stop("SP003", "this is a binary file, not text", _at(before, len(before), file))
     try:
         characters = text.decode("utf-8")
     except UnicodeDecodeError as error:
         before = text[: error.start].decode("utf-8")
-        if "\0" in before:
-            raise stop("SP003", "this is a binary file, not text", _at(before, before.index("\0"), file)) from None
         message = f"byte 0x{text[error.start]:02x} is not UTF-8"
         raise stop("SP003", message, _at(before, len(before), file), help="save the file as UTF-8") from None
     characters = characters.removeprefix("\ufeff")
@@ -95,8 +96,6 @@ def _decode(text: bytes, file: str) -> str:
     if bad is None:
         return characters
     character, where = bad.group(), _at(characters, bad.start(), file)
-    if character == "\0":
-        raise stop("SP003", "this is a binary file, not text", where)
     if character == "\r":
         raise stop("SP003", "a carriage return that ends no line", where, help="end lines with LF or CR LF")
     raise stop("SP003", f"the character U+{ord(character):04X} must not stand in a spec", where, help="take it out")

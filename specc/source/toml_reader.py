@@ -38,6 +38,7 @@ _FLOAT: Final = re.compile(
     r"[+-]?(?:0|[1-9](?:_?[0-9])*)(?:\.[0-9](?:_?[0-9])*)?(?:[eE][+-]?[0-9](?:_?[0-9])*)?|[+-]?(?:inf|nan)"
 )
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.*|[0-9]{2}:[0-9]{2}:[0-9]{2}.*")
+_ONE_LINE: Final = "an inline table is written on one line"
 _MAX_DIGITS: Final = 100  # more than any 64-bit number has, even in binary
 
 
@@ -195,7 +196,8 @@ class _Reader:
         keys = self.key()
         self.bound(depth + len(keys), self.at)
         if not self.text.startswith("=", self.at):
-            raise self.error("expected `=` after the key", self.at)
+            help = "TOML has `key = value`" if self.text.startswith(":", self.at) else None
+            raise self.error("expected `=` after the key", self.at, help=help)
         self.at = _SPACE.match(self.text, self.at + 1).end()  # type: ignore[union-attr]
         for key in keys[:-1]:
             name = _name(key)
@@ -319,13 +321,15 @@ class _Reader:
         self.at = _SPACE.match(text, start + 1).end()  # type: ignore[union-attr]
         if not text.startswith("}", self.at):
             while True:
+                if _LINE_END.match(text, self.at):
+                    raise self.error("the `{` is not closed on its line", start, help=_ONE_LINE)
                 self.pair(table, -1, depth)
                 self.at = _SPACE.match(text, self.at).end()  # type: ignore[union-attr]
                 if text.startswith("}", self.at):
                     break
                 if not text.startswith(",", self.at):
                     line_end = _LINE_END.match(text, self.at)
-                    help = "an inline table is written on one line" if line_end else None
+                    help = _ONE_LINE if line_end else None
                     raise self.error("expected `,` or `}` in the inline table", self.at, help=help)
                 self.at += 1
         self.at += 1

@@ -249,7 +249,7 @@ class _Builder:
 
     def refuse_tag(self, event: Any) -> None:
         tag = event.tag
-        shown = "!!" + tag.rpartition(":")[2] if tag.startswith("tag:yaml.org,2002:") else tag
+        shown = tag.replace("tag:yaml.org,2002:", "!!", 1)
         where = self.span(event)
         if event.start_mark.line != event.end_mark.line:
             where = Location(self.file, where.line, where.column, where.line, where.column + 1)

@@ -55,7 +55,7 @@ def _look(
         if path.is_dir() if directory else path.is_file():
             return
         there = path.exists()
-        names = [p.name for p in path.parent.iterdir() if p.is_dir() == directory] if path.parent.is_dir() else []
+        hint = None if there else _spelling(word.text, path, directory)
     except OSError as error:
         report.error("SP129", f"cannot look for `{word.text}`: {error.strerror}", word.where)
         return
@@ -63,13 +63,26 @@ def _look(
         message = f"`{word.text}` is {'not a directory' if directory else 'not a file'}"
         report.error("SP129", message, word.where)
         return
-    hint = did_you_mean(relative.name, names)
     if not directory and any((place / relative).is_file() for place in (*searched, Path("/usr/include"))):
         hint = f"write `<{word.text}>` to have it searched for"
-    elif hint is not None:
-        close = hint.split("`")[1]
-        hint = f"did you mean `{relative.with_name(close)}`?"
     report.error("SP129", f"there is no {what} `{word.text}`", word.where, help=hint)
+
+
+def _spelling(written: str, path: Path, directory: bool) -> str | None:
+    """A hint from the names beside the first part of the path that is not there."""
+    parts = list(PurePosixPath(written).parts)
+    for back in range(len(parts)):
+        place, last = path, back == 0
+        for _ in range(back):
+            place = place.parent
+        if place.parent.is_dir():
+            names = [p.name for p in place.parent.iterdir() if p.is_dir() == (directory or not last)]
+            close = did_you_mean(place.name, names)
+            if close is None:
+                return None
+            parts[len(parts) - 1 - back] = close.split("`")[1]
+            return f"did you mean `{PurePosixPath(*parts)}`?"
+    return None
 
 
 def _flatten(base: Path, relative: PurePosixPath) -> Path | None:

@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from specc.diagnostics import Location, Report
-from specc.schema import check, schema
+from specc.schema import check, inline, schema
 from specc.source import Document, Entry, Node
 from specc.spec.nouns import KINDS, RETURN_KINDS, ArgumentSpec, Buffer, ProbeSpec, Spec, UserTarget, Word
 
@@ -42,22 +42,22 @@ _RESERVED: Final = re.compile(r"_[A-Z]\w*|__\w*__", re.ASCII)  # keywords and pr
 def read_spec(document: Document, report: Report) -> Spec | None:
     """The spec that the document is; None when it has errors, all of which are then in the report."""
     findings = Report()
-    bad = check(document.root, schema(), findings)
+    bad = check(document, schema(), findings)
     entries = document.root.value if isinstance(document.root.value, dict) else {}
     sound = {name: entry.value for name, entry in entries.items() if id(entry.value) not in bad}
-    reader = _Reader(findings, default_fields="fields" not in entries)
+    reader = _Reader(findings, document.syntax, bad, default_fields="fields" not in entries)
     if "name" in sound:
         reader.c_name(sound["name"], "`name`")
-    headers = reader.paths(sound.get("headers"), directories=False)
-    include_dirs = reader.paths(sound.get("include_dirs"), directories=True)
-    defines = reader.defines(sound.get("defines"))
+    # What has an error is left out below, so that the rest still has all of its errors told.
+    whole = {name: entry.value for name, entry in entries.items()}
+    headers = reader.paths(whole.get("headers"), directories=False)
+    include_dirs = reader.paths(whole.get("include_dirs"), directories=True)
+    defines = reader.defines(whole.get("defines"))
     buffer = reader.buffer(sound.get("buffer"))
     fields = tuple(Word(_text(n), n.where) for n in _items(sound.get("fields"))) if "fields" in sound else None
     if fields is None:
         fields = tuple(Word(name, document.root.where) for name in DEFAULT_FIELDS)
-    # A probe that breaks the schema is left out here, so that the others still have all their errors told.
-    nodes = _items(entries["probes"].value) if "probes" in entries else ()
-    probes = [reader.probe(node, fields) for node in nodes if id(node) not in bad]
+    probes = [reader.probe(node, fields) for node in reader.items(whole.get("probes"))]
     reader.unique_probes([probe for probe in probes if probe is not None])
     report.extend(findings)
     if findings.failed:
@@ -80,18 +80,29 @@ def read_spec(document: Document, report: Report) -> Spec | None:
 class _Reader:
     """The checks that need more than one place of the document, or arithmetic."""
 
-    def __init__(self, report: Report, *, default_fields: bool) -> None:
+    def __init__(self, report: Report, syntax: str, bad: set[int], *, default_fields: bool) -> None:
         self.report = report
+        self.syntax = syntax
+        self.bad = bad
         self.default_fields = default_fields
+
+    def items(self, node: Node | None) -> list[Node]:
+        """The items of a list that the schema finds nothing wrong with."""
+        return [item for item in _items(node) if id(item) not in self.bad]
+
+    def rename(self, argument: ArgumentSpec) -> str:
+        other = inline({argument.name: {"as": f"{argument.field}_2"}}, self.syntax)
+        return f"give it another name: `{other}`"
 
     def c_name(self, node: Node, label: str) -> None:
         name = _text(node)
         if name in _TAKEN or _RESERVED.fullmatch(name):
-            message = f"{label} can not be `{name}`: C reserves the word"
-            self.report.error("SP121", message, node.where, help=f"`{name}_` is free, say" if name in _TAKEN else None)
+            message = f"{label} cannot be `{name}`: C reserves the word"
+            self.report.error("SP121", message, node.where, help=f"such as `{name}_`" if name in _TAKEN else None)
 
     def paths(self, node: Node | None, *, directories: bool) -> tuple[Word, ...]:
-        for item in _items(node):
+        items = self.items(node)
+        for item in items:
             text = _text(item)
             system = text.startswith("<")
             path = PurePosixPath(text.strip("<>"))
@@ -117,16 +128,18 @@ class _Reader:
                     item.where,
                     help="write a path relative to this file",
                 )
-        return tuple(Word(_text(item), item.where) for item in _items(node))
+        return tuple(Word(_text(item), item.where) for item in items)
 
     def defines(self, node: Node | None) -> tuple[tuple[str, str], ...]:
         out = []
         for name, entry in _entries(node).items():
+            if id(entry.value) in self.bad:
+                continue
             match entry.value.value:
                 case False:
                     self.report.error(
                         "SP127",
-                        f"the macro `{name}` can not be false: `#ifdef {name}` would still be true",
+                        f"the macro `{name}` cannot be false: `#ifdef {name}` would still be true",
                         entry.value.where,
                         help="take the line out to leave it undefined, or write 0",
                     )
@@ -151,7 +164,7 @@ class _Reader:
         if isinstance(where.value, str):
             size = int(where.value[:-3]) * _UNITS[where.value[-3:]]
             if not PAGE <= size <= 1 << 31:
-                self.report.error("SP128", f"a ring of {where.value}", where.where, help="from 4KiB to 2GiB")
+                self.report.error("SP107", f"`ring` cannot be `{where.value}`", where.where, help="from 4KiB to 2GiB")
                 return Buffer("ring", size)
         else:
             size = _int(where)
@@ -245,7 +258,7 @@ class _Reader:
             # The kernel replaces the word at the stack pointer, which is the return address at the entry only.
             self.report.error(
                 "SP124",
-                "a return probe is set at the function's entry: it can not have an offset from it",
+                "a return probe is set at the function's entry: it cannot have an offset from it",
                 entries["offset"].value.where,
                 notes=["the kernel would take another stack slot for the return address, and the program would crash"],
             )
@@ -269,7 +282,7 @@ class _Reader:
                 continue
             self.report.error(
                 "SP124",
-                f"`{argument.name}` can not be read here: arguments exist at a function's entry only",
+                f"`{argument.name}` cannot be read here: arguments exist at a function's entry only",
                 argument.where,
                 help="take the offset away, or the argument",
                 notes=[f"the offset is {target.offset}, at {offset}"],
@@ -313,14 +326,14 @@ class _Reader:
         for argument in args:
             name = argument.field
             where = argument.option_where.get("as", argument.where)
-            help = f"give it another name: `{{{argument.name}: {{as: {name}_2}}}}`"
+            help = self.rename(argument)
             if name in seen:
                 notes = [f"first at {seen[name].option_where.get('as', seen[name].where)}"]
                 self.report.error(
                     "SP120", f"two fields of the event are called `{name}`", where, notes=notes, help=help
                 )
             elif name == "probe":
-                message = "a field can not be called `probe`: every event has one, the probe's name"
+                message = "a field cannot be called `probe`: every event has one, the probe's name"
                 self.report.error("SP120", message, where, help=help)
             elif name in context:
                 self.report.error(
@@ -343,7 +356,7 @@ class _Reader:
                         "SP120",
                         f"`{name}` is what an event says about `{whole}` when that could not be read whole",
                         argument.option_where.get("as", argument.where),
-                        help=f"give it another name: `{{{argument.name}: {{as: {name}_2}}}}`",
+                        help=self.rename(argument),
                     )
 
     def unique_probes(self, probes: list[ProbeSpec]) -> None:

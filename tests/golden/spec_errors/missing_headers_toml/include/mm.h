@@ -1,0 +1,1 @@
+int vfs_read(int fd);
