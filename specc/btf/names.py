@@ -16,7 +16,6 @@ from typing import Final
 
 from specc.prototype import (
     BOOL,
-    CHAR,
     DOUBLE,
     FLOAT,
     FLOAT16,
@@ -60,6 +59,7 @@ _ALIASES: Final = {
     "isize": (LONG, 8),
     "usize": (ULONG, 8),
 }
+_WITH_INT: Final[tuple[list[str], ...]] = ([], ["short"], ["long"], ["long", "long"])
 _SIZED: Final = re.compile(r"(?:__)?([siu])(8|16|32|64|128)\Z")
 
 
@@ -95,19 +95,16 @@ def _by_name(name: str) -> tuple[CType, int] | None:
 
 def _integer(words: list[str]) -> tuple[CType, int] | None:
     """C11 6.7.2p2: the specifiers of an integer type, in any order."""
-    if not words or set(words) - {"unsigned", "signed", "char", "short", "int", "long", "__int128", "_Bool"}:
+    signs = [w for w in words if w in ("signed", "unsigned")]
+    plain = [w for w in words if w == "int"]
+    kept = [w for w in words if w not in ("signed", "unsigned", "int")]
+    if len(signs) > 1 or len(plain) > 1 or (plain and kept not in _WITH_INT) or not words:
         return None
-    if words == ["_Bool"]:
-        return BOOL, 1
-    if words == ["char"]:
-        return CHAR, 1
-    unsigned = "unsigned" in words
-    kept = [w for w in words if w in ("char", "short", "long", "__int128")]
-    if kept == ["char"]:
-        canonical = "unsigned char" if unsigned else "signed char"
+    if kept == ["char"] and signs:
+        name = f"{signs[0]} char"
     else:
-        canonical = ("unsigned " if unsigned else "") + (" ".join(kept) or "int")
-    made = INTS.get(canonical)
+        name = ("unsigned " if signs == ["unsigned"] else "") + (" ".join(kept) or "int")
+    made = INTS.get(name)
     return (made, made.size) if made is not None else None
 
 

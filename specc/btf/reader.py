@@ -181,17 +181,15 @@ class Btf:
         made: CType | None
         match words:
             case ["struct" | "union" as kind, tag]:
-                made = self.complete(kind, tag) or (Record(kind, tag, None) if stars else None)
+                made = Record(kind, tag, None) if stars else self.complete(kind, tag)
             case ["enum", tag]:
                 made = self.enum(tag)
-            case ["void"] if stars:
-                made = Void()
+            case ["void"]:
+                made = Void() if stars else None
             case [name] if (alias := self.typedef(name)) is not None:
-                made = alias
+                made = self.types.behind(self._ids(name, {B.TYPEDEF})[0]) if stars else alias
             case _:
                 made = self._base_type(words)
-        if stars and isinstance(made, Record):
-            made = Record(made.kind, made.tag, None)
         for _ in range(stars):
             made = Pointer(made) if made is not None else None
         return made

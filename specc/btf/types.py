@@ -318,8 +318,11 @@ def infer_align(kind: str, size: int, members: list[Member]) -> int:
     """The alignment that explains where the members are. BTF does not store it.
 
     A member or a size that is not aligned shows `packed`: 1. Room before a member or at the end that its natural
-    alignment does not explain shows an alignment attribute: the smallest power of two that does.
+    alignment does not explain shows an alignment attribute: the smallest power of two that does. Without members
+    (gcc drops those of a transparent union) it is what members of that size would have.
     """
+    if not members and size:
+        return min(8, size & -size)
     align, end = 1, 0
     for m in members:
         own = align_of(m.type)
