@@ -20,6 +20,12 @@ ifdef PYTHON
 export PYTHON
 endif
 
+# $(call shown,ARGUMENTS): a command of specc as a user would type it, and what it says.
+define shown
+@printf '    $$ specc %s\n' '$(1)'
+@$(SPECC) $(1)
+endef
+
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -34,11 +40,11 @@ demo: setup
 	@printf '\n1. A spec says which functions to watch, and which of their arguments, by name (specs/gup.yaml):\n\n'
 	@sed 's/^/    /' specs/gup.yaml
 	@printf '\n2. specc knows where the ABI puts each one; the 7th is on the stack:\n\n'
-	$(SPECC) show __get_user_pages --header specs/include/gup.h -D GUP_ARGS=7 --kernel
+	$(call shown,show __get_user_pages --header specs/include/gup.h -D GUP_ARGS=7 --kernel)
 	@printf '\n3. Every name, type and place is checked before anything is written:\n\n'
-	$(SPECC) check specs/gup.yaml
+	$(call shown,check specs/gup.yaml)
 	@printf '\n4. The spec becomes C that a person can review, and a BPF object that libbpf loads:\n\n'
-	$(SPECC) build specs/gup.yaml -o $(DEMO)
+	$(call shown,build specs/gup.yaml -o $(DEMO))
 	@printf '\n'
 	@sed -n '/^SEC("kprobe\/__get_user_pages")/,/^}/p' $(DEMO)/gup.bpf.c | sed 's/^/    /'
 	@printf '\nDone: %s, %s and %s.\n' $(DEMO)/gup.bpf.c $(DEMO)/gup.bpf.o $(DEMO)/gup.h
