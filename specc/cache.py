@@ -19,12 +19,12 @@ import time
 from collections.abc import Iterable
 
 try:  # the C modules behind hashlib: hashlib itself takes 4 ms to load OpenSSL
-    from _sha2 import sha256  # type: ignore[import-not-found, unused-ignore]
+    from _sha2 import sha256 as sha256  # type: ignore[import-not-found, unused-ignore]
 except ImportError:
     try:
-        from _sha256 import sha256  # type: ignore[import-not-found, unused-ignore]
+        from _sha256 import sha256 as sha256  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
-        from hashlib import sha256
+        from hashlib import sha256 as sha256
 
 LIMIT = 512 << 20  # bytes on disk, about; the least recently used go first
 _SHARDS = 256
@@ -222,22 +222,27 @@ class Manifest:
         head, _, body = entry.partition(b"\n\n")
         outputs: dict[str, bytes] = {}
         for line in head.split(b"\n"):
-            fields = line.split(b"\0")
-            match fields:
+            match line.split(b"\0"):
                 case [b"file", path, stamp, sha]:
-                    if not _unchanged(os.fsdecode(_unescape(path)), stamp, sha.decode()):
+                    if not _unchanged(_unescape(path), stamp, sha.decode()):
                         return None
                 case [b"absent", path]:
-                    if os.path.lexists(os.fsdecode(_unescape(path))):
+                    if os.path.lexists(_unescape(path)):
                         return None
                 case [b"kernel", sha]:
                     if kernel_identity() != sha.decode():
                         return None
                 case [b"output", name, size]:
-                    outputs[os.fsdecode(_unescape(name))], body = body[: int(size)], body[int(size) :]
+                    outputs[_unescape(name)], body = body[: int(size)], body[int(size) :]
                 case _:
                     return None  # written by another version of specc
         return outputs
+
+    def dependencies(self, key: str) -> tuple[str, ...]:
+        """The files that the build with this key depended on, absolute, in the order they were stored with."""
+        entry = self._cache.get("build", key) or b""
+        lines = (line.split(b"\0") for line in entry.partition(b"\n\n")[0].split(b"\n"))
+        return tuple(_unescape(fields[1]) for fields in lines if fields[0] == b"file")
 
     def store(
         self,
@@ -256,7 +261,7 @@ class Manifest:
         """
         lines: list[bytes] = []
         now = time.time_ns()
-        for path in sorted(set(dependencies)):
+        for path in dict.fromkeys(dependencies):
             if path == KERNEL_BTF:
                 # sysfs has no useful times, and hashing 5.5 MB takes longer than the rest of a rebuild.
                 lines.append(b"kernel\0" + kernel_identity().encode())
@@ -271,9 +276,9 @@ class Manifest:
             except OSError as e:
                 self._cache.trouble = f"cannot read {path}: {e.strerror}"
                 return
-            lines.append(b"\0".join((b"file", _escape(os.fsencode(os.path.abspath(path))), stamp, sha.encode())))
-        lines += [b"absent\0" + _escape(os.fsencode(os.path.abspath(p))) for p in sorted(set(absent))]
-        lines += [b"output\0%s\0%d" % (_escape(os.fsencode(name)), len(data)) for name, data in outputs.items()]
+            lines.append(b"\0".join((b"file", _escape(absolute(path)), stamp, sha.encode())))
+        lines += [b"absent\0" + _escape(absolute(path)) for path in dict.fromkeys(absent)]
+        lines += [b"output\0%s\0%d" % (_escape(name), len(data)) for name, data in outputs.items()]
         self._cache.put("build", key, b"\n".join(lines) + b"\n\n" + b"".join(outputs.values()))
 
 
@@ -293,14 +298,19 @@ def _unchanged(path: str, stamp: bytes, sha: str) -> bool:
         return False
 
 
-def _escape(raw: bytes) -> bytes:
-    return raw.replace(b"\\", b"\\\\").replace(b"\n", b"\\n") if b"\\" in raw or b"\n" in raw else raw
+def absolute(path: str) -> str:
+    """The path from the root. A `..` stays: what it means depends on whether what stands before it is a link."""
+    return path if path.startswith("/") else os.path.join(os.getcwd(), path)
 
 
-def _unescape(raw: bytes) -> bytes:
-    if b"\\" not in raw:
-        return raw
-    return b"\\".join(part.replace(b"\\n", b"\n") for part in raw.split(b"\\\\"))
+def _escape(text: str) -> bytes:
+    return os.fsencode(text).replace(b"\\", b"\\\\").replace(b"\n", b"\\n")
+
+
+def _unescape(raw: bytes) -> str:
+    if b"\\" in raw:
+        raw = b"\\".join(part.replace(b"\\n", b"\n") for part in raw.split(b"\\\\"))
+    return os.fsdecode(raw)
 
 
 def kernel_identity() -> str:

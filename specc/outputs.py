@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import stat
 
-from specc.cache import sha256, unlink_quietly, write_all
+from specc.cache import absolute, sha256, unlink_quietly, write_all
 
 TYPE_CHECKING = False  # typing itself takes as long to import as a rebuild; type checkers know the name
 if TYPE_CHECKING:
@@ -319,8 +319,12 @@ def diff_outputs(planned: Mapping[str, bytes], outdir: str) -> str:
 
 def make_dependencies(targets: Iterable[str], dependencies: Iterable[str]) -> str:
     """The text of a .d file: the targets depend on the files. Every file but the first (the spec) is also a target
-    without a rule, as gcc's -MP has it, so that a header which is deleted later does not stop make."""
-    paths = list(dict.fromkeys(_make_word(d) for d in dependencies))
+    without a rule, as gcc's -MP has it, so that a header which is deleted later does not stop make.
+
+    Directories and what is below /sys are left out: make goes by times, and theirs say nothing.
+    """
+    files = (d for d in dependencies if not d.startswith("/sys/") and not os.path.isdir(d))
+    paths = list(dict.fromkeys(_make_word(d) for d in files))
     # In a target, unlike in a prerequisite, a % makes a pattern unless it is escaped.
     head = " ".join(dict.fromkeys(_make_word(t).replace("%", "\\%") for t in targets))
     text = f"{head}: " + " \\\n  ".join(paths) + "\n"
@@ -328,12 +332,16 @@ def make_dependencies(targets: Iterable[str], dependencies: Iterable[str]) -> st
 
 
 def _make_word(path: str) -> str:
-    """A path as make reads it: relative to the working directory if it is below it, special characters escaped."""
-    if os.path.isabs(path):
-        below = os.path.relpath(path)
-        path = os.path.normpath(path) if below.split(os.sep)[0] == os.pardir else below
-    else:
-        path = os.path.normpath(path)
+    """A path as make reads it: relative to the working directory when they share more than the root, special
+    characters escaped. It depends on the file and the working directory only, not on how the path was spelled."""
+    path = absolute(path)
+    folder, base = os.path.split(path)
+    if os.pardir in path.split("/"):
+        folder = os.path.realpath(folder)
+    path = os.path.normpath(os.path.join(folder, base))
+    here = os.getcwd()
+    if path.split("/")[1] == here.split("/")[1]:
+        path = os.path.relpath(path, here)
     # GNU make, "Rule Syntax" and gcc's mkdeps.cc: a space or tab takes a backslash, and doubles those before it.
     out: list[str] = []
     backslashes = 0

@@ -255,6 +255,16 @@ def test_an_unchanged_build_is_found(built: Built) -> None:
     assert list(found) == list(built.outputs)
 
 
+def test_dependencies_come_back_in_order(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(built.folder)
+    built.store("young.h", built.header, KERNEL_BTF, "../include/mm.h", built.header)
+    folder = str(built.folder)
+    assert built.manifest.dependencies(KEY) == (f"{folder}/young.h", f"{folder}/mm.h", f"{folder}/../include/mm.h")
+    assert built.manifest.dependencies(digest("another")) == ()
+    monkeypatch.chdir("/")
+    assert built.lookup() == built.outputs
+
+
 def test_no_dependencies(built: Built) -> None:
     built.store()
     assert built.lookup() == built.outputs

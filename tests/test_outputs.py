@@ -375,14 +375,29 @@ def test_a_diff_applies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_make_dependencies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+    here = tmp_path / "project"
+    for folder in (here / "include", here / "real" / "deep", tmp_path / "shared"):
+        folder.mkdir(parents=True)
+    (here / "specs").symlink_to("real/deep")
+    monkeypatch.chdir(here)
     text = make_dependencies(
-        ["generated/gup.bpf.c", "generated/gup.bpf.o"],
-        ["specs/gup.yaml", f"{tmp_path}/include/mm.h", "/usr/include/stdio.h", "specs/../include/mm.h", "../up.h"],
+        ["generated/gup.bpf.c", f"{here}/generated/gup.bpf.o"],
+        [
+            "specs/gup.yaml",
+            f"{here}/include/mm.h",
+            "include/../include/mm.h",  # the same file
+            "/usr/include/stdio.h",
+            "../shared/s.h",
+            f"{tmp_path}/shared/s.h",  # the same file
+            "specs/../mm.h",  # real/mm.h, for specs is a link
+            "include",
+            "/sys/kernel/btf/vmlinux",
+        ],
     )
     assert text == (
-        "generated/gup.bpf.c generated/gup.bpf.o: specs/gup.yaml \\\n  include/mm.h \\\n  /usr/include/stdio.h \\\n  ../up.h\n"
-        "include/mm.h:\n/usr/include/stdio.h:\n../up.h:\n"
+        "generated/gup.bpf.c generated/gup.bpf.o: specs/gup.yaml \\\n"
+        "  include/mm.h \\\n  /usr/include/stdio.h \\\n  ../shared/s.h \\\n  real/mm.h\n"
+        "include/mm.h:\n/usr/include/stdio.h:\n../shared/s.h:\nreal/mm.h:\n"
     )
 
 
