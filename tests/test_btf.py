@@ -251,6 +251,9 @@ def test_enum_signs_where_btf_did_not_have_them() -> None:
     w = Writer()
     w.func("f", w.proto(0, [("x", w.enum("e", [("A", -22)]))]))
     assert bare(read(w).prototype("f").parameters[0].type) == Enum("e", 4, True, (("A", -22),))
+    w.func("g", w.proto(0, [("x", w.enum("mask", [("A", 1 << 31), ("B", 0xEFFFFFFF)]))]))
+    mask = Enum("mask", 4, False, (("A", 1 << 31), ("B", 0xEFFFFFFF)))
+    assert bare(read(w).prototype("g").parameters[0].type) == mask
     w.enum("newer", [("B", -1)], signed=True)  # this BTF has them, so `e` is unsigned
     assert bare(read(w).prototype("f").parameters[0].type) == Enum("e", 4, False, (("A", 2**32 - 22),))
 

@@ -45,6 +45,9 @@ QUALIFIER_ORDER: Final = ("const", "volatile", "restrict")  # then the type tags
 _CHAIN: Final = frozenset({B.ARRAY, B.TYPEDEF, B.TYPE_TAG, *_QUALIFIERS})
 _DEEPEST: Final = 128  # real kernels nest to about 30
 _LARGEST: Final = 1_000_000  # types in one unfolded type; the largest struct of a real kernel has some thousands
+# Before BTF marked signed enums, -1 and 0xffffffff were stored alike. Enums with values from here on are taken for
+# signed: nearly all of Linux 5.10's are, while its unsigned ones stay below (0x80000000 and 0xefffffff).
+_SMALL_NEGATIVE: Final = 0xFFFF0000
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*\Z")
 
 
@@ -222,7 +225,7 @@ class Types:
         raw = [words[i + 1] | (words[i + 2] << 32 if wide else 0) for i in range(0, len(words), each)]
         top = 1 << (63 if wide else 31)
         signed = record.flag
-        if not signed and not wide and any(v & top for v in raw) and not self._enums_tell_sign():
+        if not signed and not wide and any(v >= _SMALL_NEGATIVE for v in raw) and not self._enums_tell_sign():
             signed = True
         members = tuple(
             (self.identifier(words[each * i]), v - 2 * top if signed and v & top else v) for i, v in enumerate(raw)
