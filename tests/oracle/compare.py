@@ -161,6 +161,15 @@ def agree(measured: Iterable[MeasuredParameter]) -> bool:
     return len({(one.size, one.mask, _data_places(one)) for one in measured}) <= 1
 
 
+def same_result(measured: Iterable[Measurement]) -> bool:
+    """Whether all have the hidden pointer and the result in the same places."""
+    found = {
+        (one.hidden_return_pointer, one.result and (one.result.size, one.result.memory, _data_places(one.result)))
+        for one in measured
+    }
+    return len(found) <= 1
+
+
 def _data_places(one: MeasuredParameter | MeasuredResult) -> tuple[Place | None, ...]:
     return tuple(place for place, bits in zip(one.places, one.mask, strict=True) if bits)
 

@@ -49,7 +49,8 @@ ENUMS = (
 FLOATS = (shapes.FLOAT, shapes.FLOAT, shapes.DOUBLE, shapes.DOUBLE, shapes.FLOAT16)
 COMPLEX = (shapes.COMPLEX_FLOAT, shapes.COMPLEX_DOUBLE, shapes.COMPLEX_LONG_DOUBLE)
 ELEMENTS = ("char", "short", "int", "long", "float", "double")
-VECTOR_SIZES = (8, 8, 16, 16, 16, 32)
+VECTOR_SIZES = (8, 8, 8, 16, 16, 16, 32, 64)
+RARE = tuple(map(shapes.scalar, ("_Complex int", "_Complex long", "_Complex char", "_Atomic int", "_Atomic long")))
 BIT_FIELD_TYPES: tuple[tuple[Type, int], ...] = (
     (shapes.INT, 32), (shapes.UINT, 32), (shapes.LONG, 64), (shapes.ULONG, 64),
     (shapes.SHORT, 16), (shapes.UCHAR, 8), (shapes.SCHAR, 8), (shapes.LLONG, 64),
@@ -124,6 +125,8 @@ def simple(random: Random) -> Type:
     if roll < 0.936:
         bits = random.choice((2, 7, 8, 9, 31, 33, 63, 64, 65, 127, 128))
         return shapes.bitint(bits, random.random() < 0.5)
+    if roll < 0.95:
+        return random.choice(RARE)
     return Vector(random.choice(ELEMENTS), random.choice(VECTOR_SIZES))
 
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 
-from .compare import Claim, Verdict, claims, compare, needs_witnesses
+from .compare import Verdict, claims, compare, needs_witnesses
 from .experiment import Configuration, Measurements, compilers, configurations, measure
 from .shapes import Case, Signature, render
 from .shrink import shrink
 
-# A vector of 32 bytes is passed otherwise where the compiler may use AVX; no claim is bound by this, a refusal is excused.
+SPLIT = 200  # from so many cases on, more than one process
+
+# A vector of 32 bytes is passed otherwise where the compiler may use AVX. That excuses a refusal; it binds no claim.
 WITNESS_FLAGS = (("-O2",), ("-O2", "-mavx2"))
 
 
@@ -42,12 +45,20 @@ def witnesses(chosen: Sequence[Configuration]) -> tuple[Configuration, ...]:
 
 
 def run(cases: Sequence[Case], chosen: Sequence[Configuration] | None = None, jobs: int = 2) -> Trial:
+    """In `jobs` processes: specc thinks in Python for as long as the compilers work."""
     chosen = chosen or configurations()
-    with ThreadPoolExecutor(1) as pool:  # specc thinks while the compilers work
-        asked = pool.submit(claims, cases)
-        measured = measure(cases, chosen, jobs)
-        claimed = asked.result()
-    verdicts = _judge(cases, claimed, measured, chosen, jobs)
+    if jobs == 1 or len(cases) < SPLIT:
+        return _run(cases, chosen, jobs)
+    size = -(-len(cases) // (2 * jobs))
+    parts = [cases[start : start + size] for start in range(0, len(cases), size)]
+    with ProcessPoolExecutor(jobs) as pool:
+        found = list(pool.map(_run, parts, repeat(chosen), repeat(1)))
+    outcomes = sum((one.outcomes for one in found), Counter[str]())
+    return Trial(outcomes, tuple(failure for one in found for failure in one.failures))
+
+
+def _run(cases: Sequence[Case], chosen: Sequence[Configuration], jobs: int) -> Trial:
+    verdicts = judge(cases, measure(cases, chosen, jobs), chosen, jobs)
     outcomes: Counter[str] = Counter()
     for case in cases:
         outcomes.update(verdicts[case.name].outcomes)
@@ -55,14 +66,11 @@ def run(cases: Sequence[Case], chosen: Sequence[Configuration] | None = None, jo
     return Trial(outcomes, failures)
 
 
-def _judge(
-    cases: Sequence[Case],
-    claimed: dict[str, Claim],
-    measured: Measurements,
-    chosen: Sequence[Configuration],
-    jobs: int,
+def judge(
+    cases: Sequence[Case], measured: Measurements, chosen: Sequence[Configuration], jobs: int = 2
 ) -> dict[str, Verdict]:
     """The witnesses are only heard where they could excuse something: that is rare."""
+    claimed = claims(cases)
     verdicts = {case.name: compare(case, claimed[case.name], measured[case.name]) for case in cases}
     doubtful = [case for case in cases if needs_witnesses(verdicts[case.name])]
     more = witnesses(chosen)
@@ -90,7 +98,7 @@ def shrunk(failure: Failure, chosen: Sequence[Configuration] | None = None) -> F
     return again[0] if again else failure
 
 
-def report(failures: Sequence[Failure], seed: int, shown: int) -> str:
+def report(failures: Sequence[Failure], seed: int, shown: int, chosen: Sequence[Configuration] | None = None) -> str:
     """The smallest C for the first failures of each kind, and how to see them again."""
     lines = [f"{len(failures)} prototypes failed; SPECC_SEED={seed} shows them again"]
     seen: Counter[str] = Counter()
@@ -98,6 +106,6 @@ def report(failures: Sequence[Failure], seed: int, shown: int) -> str:
         kind = failure.verdict.faults[0].kind
         seen[kind] += 1
         if seen[kind] <= shown:
-            lines.append(f"\n{failure.case.name}, made smaller:\n{shrunk(failure)}")
+            lines.append(f"\n{failure.case.name}, made smaller:\n{shrunk(failure, chosen)}")
     lines += [f"{count:8} {kind}" for kind, count in seen.most_common()]
     return "\n".join(lines)
