@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,8 +44,8 @@ class Sources:
         if not spec.headers:
             return None
         base = Path(spec.path).parent
-        names = tuple(h.text if h.text.startswith("<") else str(base / h.text) for h in spec.headers)
-        dirs = tuple(str(base / d.text) for d in spec.include_dirs)
+        names = tuple(Path(h.text) if h.text.startswith("<") else base / h.text for h in spec.headers)
+        dirs = tuple(base / d.text for d in spec.include_dirs)
         key = (names, dirs, spec.defines)
         if key not in self._headers:
             try:
@@ -60,11 +60,12 @@ class Sources:
         return index
 
     def _preprocessed(
-        self, names: tuple[str, ...], dirs: tuple[str, ...], spec: Spec
+        self, names: tuple[Path, ...], dirs: tuple[Path, ...], spec: Spec
     ) -> tuple[HeaderIndex, tuple[str, ...]]:
         from specc.headers import HeaderIndex, preprocess
 
-        result = preprocess(names, [Path(d) for d in dirs], spec.defines, self.preprocessor())
+        places = [h.where for h in spec.headers]
+        result = preprocess(names, dirs, spec.defines, self.preprocessor(), places=places)
         return HeaderIndex(result.text), tuple(result.dependencies)
 
     def btfs(self) -> tuple[Btf, ...]:
@@ -99,7 +100,8 @@ def resolve(spec: Spec, sources: Sources, report: Report) -> dict[str, Resolved]
             continue
         if known is not None:
             _compare(probe, known, sources, report)
-            found[probe.name.text] = known
+            source = portable_source(known.prototype, Path(spec.path).parent)
+            found[probe.name.text] = replace(known, prototype=replace(known.prototype, source=source))
     return found
 
 
@@ -174,6 +176,22 @@ def _resolved(probe: ProbeSpec, prototype: Prototype, index: HeaderIndex | None,
 
     placement = place_arguments(prototype, kernel=probe.kind in KERNEL_KINDS)
     return Resolved(prototype, placement, type_named)
+
+
+def portable_source(prototype: Prototype, base: Path) -> str:
+    """The origin of a prototype without what differs between machines and working directories: relative to the spec,
+    or, for a system header, as it is included (its lines move with every update, so they are left out)."""
+    if prototype.where is None:
+        return prototype.source
+    file = Path(prototype.where.file)
+    if str(file) == str(base) or file.suffix in (".yaml", ".yml", ".toml"):
+        return "the spec"
+    if file.is_absolute() and not base.is_absolute():
+        return f"<{str(file).rpartition('/include/')[2]}>"
+    try:
+        return f"{file.relative_to(base)}:{prototype.where.line}"
+    except ValueError:
+        return f"<{str(file).rpartition('/include/')[2]}>" if file.is_absolute() else f"{file.name}:{prototype.where.line}"
 
 
 def _compare(probe: ProbeSpec, known: Resolved, sources: Sources, report: Report) -> None:

@@ -56,8 +56,7 @@ def _prototypes(options: argparse.Namespace, session: Session) -> Iterator[Proto
         from specc.headers import HeaderIndex, preprocess
 
         defines = tuple((n, v if eq else "1") for n, eq, v in (d.partition("=") for d in options.define))
-        names = tuple(h if h.startswith("<") else str(Path(h)) for h in options.header)
-        result = preprocess(names, [Path(i) for i in options.include], defines, session.compiler.preprocess_argv)
+        result = preprocess([Path(h) for h in options.header], [Path(i) for i in options.include], defines, session.compiler.preprocess_argv)
         index = HeaderIndex(result.text)
     if options.prototype:
         from specc.headers import parse_declaration

@@ -9,6 +9,7 @@ with the reason that `abi` gave; nothing after this stage refuses or guesses.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import wrap
 
 from specc.declare import prove_layouts
 from specc.diagnostics import Location, Report
@@ -43,7 +44,7 @@ def lower(spec: Spec, resolved: Mapping[str, Resolved], report: Report) -> Progr
         spec.name,
         spec.description,
         spec.license,
-        spec.path,
+        spec.path.rpartition("/")[2],  # the C text is the same in every directory
         spec.buffer.kind,
         spec.buffer.size,
         tuple(whole),
@@ -267,10 +268,9 @@ def _place_lines(values: list[Value], known: Resolved | None) -> tuple[str, ...]
     """The comment above a program: the prototype, and the place of each value and why it is there."""
     if known is None:
         return ()
-    lines = (
-        [f"{spell_prototype(known.prototype)};", f"  from {known.prototype.source}"] if known.prototype.source else []
-    )
-    lines = lines or [f"{spell_prototype(known.prototype)};"]
+    lines = wrap(f"{spell_prototype(known.prototype)};", width=100, subsequent_indent="\t", break_on_hyphens=False)
+    if known.prototype.source:
+        lines.append(f"declared in {known.prototype.source}")
     if known.placement.hidden_return_pointer:
         lines.append("the result is returned in memory: rdi holds its address, and every argument moves by one")
     rows = [(v.name, v.place, v.reason) for v in values]
