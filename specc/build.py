@@ -226,7 +226,7 @@ class _Workshop(Generic[T]):
             process = Popen(
                 argv,
                 cwd=bench.folder,
-                env=self._environment,
+                env={**self._environment, "TMPDIR": bench.folder},  # a clang that crashes leaves files there
                 stdin=self._null,
                 stdout=self._null,
                 stderr=PIPE,
@@ -298,9 +298,7 @@ class _Workshop(Generic[T]):
         others = [f"{where.line}:{where.column}: {text}" for where, text in errors[1:_SHOWN_ERRORS]]
         if len(errors) > _SHOWN_ERRORS:
             others.append(f"and {len(errors) - _SHOWN_ERRORS} more errors")
-        where, text = (
-            errors[0] if errors else (Location(kept), " / ".join(said.split("\n")[:2]).strip() or "no message")
-        )
+        where, text = errors[0] if errors else (Location(kept), said.strip().partition("\n")[0] or "no message")
         return Diagnostic(
             "SP402",
             f"the compiler rejects the C that specc made for `{job.name}`: {text}",

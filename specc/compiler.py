@@ -84,6 +84,9 @@ def environment() -> dict[str, str]:
     """The environment for compilers: the user's, without what would change their output unseen; messages in English."""
     env = {name: value for name, value in os.environ.items() if name not in _HIDDEN_INPUTS}
     env["LC_ALL"] = "C"
+    env["LLVM_DISABLE_SYMBOLIZATION"] = (
+        "1"  # a clang that crashes (say, on a full disk) need not explain itself for long
+    )
     return env
 
 
