@@ -1,0 +1,119 @@
+"""`prototype:` of a spec -> Prototype: one C declaration, with or without headers behind it.
+
+In: "int SSL_write(void *ssl, const void *buf, int num)".  Out: its Prototype, or a Stop that points into the spec.
+
+    parse_declaration("ssize_t read(int fd, void *buf, size_t n)", None, where)
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from specc.diagnostics import Location, Stop, did_you_mean, stop
+from specc.headers.index import HeaderIndex
+from specc.headers.names import KEYWORDS, TYPES, declared_names
+from specc.headers.scan import Scan
+from specc.prototype import Parameter, Prototype
+
+_NAME: Final = "<prototype>"
+_TOKEN: Final = re.compile(r"[A-Za-z_$][\w$]*|[^\s\w]")
+
+
+def parse_declaration(text: str, index: HeaderIndex | None, where: Location) -> Prototype:
+    """The prototype that `text` declares. Its type names come from `index`, then from the well-known table."""
+    stripped = text.strip()
+    if not stripped:
+        raise stop("SP216", "an empty prototype", where, help="write one C declaration, such as `int f(int a)`")
+    if re.search(r"[#\\{}]|/[/*]", stripped):
+        raise stop("SP216", "a prototype is one C declaration: no body, comment, directive or record", where)
+    source = stripped if stripped.endswith(";") else stripped + ";"
+    try:
+        return _parse(source, index, where)
+    except Stop as e:
+        d = e.diagnostic
+        if d.where is None or d.where.file != _NAME:
+            raise
+        note = f"in the prototype, column {d.where.column}: {_excerpt(stripped, d.where)}"
+        raise stop(d.code, d.message, where, notes=(*d.notes, note), help=d.help) from None
+
+
+def _excerpt(text: str, where: Location) -> str:
+    lines = text.split("\n")
+    line = lines[where.line - 1] if where.line <= len(lines) else ""
+    return f"`{line[where.column - 1 :][:40].strip()}`"
+
+
+def _parse(source: str, index: HeaderIndex | None, where: Location) -> Prototype:
+    scan = Scan(source, _NAME)
+    sub = HeaderIndex(source, _NAME, parent=index, well_known=True)
+    if len(scan.starts) != 1:
+        raise stop("SP216", f"{len(scan.starts)} declarations: a prototype is exactly one", where)
+    known = set(sub.type_names())
+    unknown = [n for n in type_candidates(source) if n not in known]
+    if unknown:
+        raise stop(
+            "SP214",
+            f"unknown type `{unknown[0]}`",
+            where,
+            notes=[f"also unknown: `{n}`" for n in dict.fromkeys(unknown[1:]) if n != unknown[0]],
+            help=did_you_mean(unknown[0], known)
+            or "name a header that declares it in `headers`, or write the type it stands for",
+        )
+    declared = declared_names(scan, 0, len(source))
+    if any(d.typedef for d in declared) or not declared:
+        raise stop("SP216", "this does not declare a function", where, help="write it like `int f(int a)`")
+    if len(declared) != 1:
+        raise stop("SP216", f"{len(declared)} declarators: a prototype declares exactly one function", where)
+    prototype = sub.prototype(declared[0].name)
+    if prototype is None or prototype.where is None or prototype.where.file != _NAME:
+        raise stop(
+            "SP216", f"`{declared[0].name}` is not declared as a function", where, help="write it like `int f(int a)`"
+        )
+    if "=" in source:
+        raise stop("SP216", "a function cannot be initialised", where)
+    parameters = tuple(Parameter(p.name, p.type, where) for p in prototype.parameters)
+    return Prototype(
+        prototype.name,
+        prototype.result,
+        parameters,
+        prototype.variadic,
+        prototype.convention,
+        where,
+        f"the prototype at {where.short()}",
+    )
+
+
+def type_candidates(source: str) -> list[str]:
+    """Identifiers that stand where only a type name can: first in the declaration, or in a parameter."""
+    from specc.headers.clean import clean
+
+    tokens = _TOKEN.findall(clean(Scan(source, _NAME), 0, len(source)).text)
+    out: list[str] = []
+    lists: list[bool] = []  # for each open parenthesis, whether it is a parameter list
+    fresh, typed = True, False
+    for at, token in enumerate(tokens):
+        if token == "(":
+            before = tokens[at - 1] if at else ""
+            is_list = before in (")", "]") or (before.isidentifier() and before not in KEYWORDS and not fresh)
+            lists.append(is_list)
+            if is_list:
+                fresh, typed = True, False
+        elif token == ")":
+            if lists:
+                lists.pop()
+            fresh = False
+        elif token == "," and lists and lists[-1]:
+            fresh, typed = True, False
+        elif token in TYPES:
+            typed = True
+            fresh = False
+        elif token in ("[",):
+            fresh = False
+        elif token.isidentifier() and token not in KEYWORDS and fresh and not typed:
+            if tokens[at + 1 : at + 2] == ["("] and not lists and not out:
+                continue  # `f(int)`: the return type is missing, which the parser says better
+            out.append(token)
+            typed = True
+            fresh = False
+    return out

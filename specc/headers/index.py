@@ -1,0 +1,409 @@
+"""All declarations of a preprocessed header, found by name and converted on demand.
+
+In: preprocessed text.  Out: prototypes, types and constants, one by one.
+
+    index = HeaderIndex(preprocessed.text)
+    index.prototype("SSL_write")            # Prototype(...), or None when it is not declared
+    index.complete("struct", "stat")        # Record(...) with its members and layout
+
+Only the chunks that an answer needs are parsed: the prototype's, those of the typedefs it names, and those of the
+records it uses by value. Whether a name is a type is known from one pass over the typedefs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from specc.diagnostics import Location, Stop, stop
+from specc.headers.attributes import CONVENTIONS
+from specc.headers.compare import difference
+from specc.headers.convert import Converter
+from specc.headers.names import Declared, declared_names, fast_function, fast_typedef
+from specc.headers.scan import Scan
+from specc.headers.syntax import Parsed, Syntax, walk
+from specc.headers.wellknown import BUILTINS, WELL_KNOWN
+from specc.prototype import CType, Enum, Function, Prototype, Record, Typedef, bare
+
+_TYPEDEF: Final = re.compile(r"\s*(?:__extension__\s+)?typedef\b")
+_IDENTIFIER: Final = re.compile(r"[A-Za-z_$][\w$]*")
+
+
+class HeaderIndex:
+    """`well_known` adds the table of `size_t`, `u32` and so on, for a text without headers; `parent` is asked for
+    what this text does not declare."""
+
+    def __init__(
+        self, text: str, name: str = "<header>", *, parent: HeaderIndex | None = None, well_known: bool = False
+    ) -> None:
+        self._scan: Final = Scan(text, name)
+        self._parent: Final = parent
+        self._extra: Final[dict[str, CType]] = {**WELL_KNOWN, **BUILTINS} if well_known else BUILTINS
+        self._syntax: Final = Syntax(self._scan, self._is_type)
+        self._converter: Final = Converter(self)
+        self._parsed: dict[int, Parsed] = {}
+        self._typedefs: dict[str, list[int]] = {}  # name -> chunks that declare it
+        self._done: dict[tuple[str, bool], CType] = {}
+        self._open: set[tuple[str, bool]] = set()
+        self._conventions: dict[str, set[str]] = {}
+        self._constants: dict[str, tuple[int, CType]] = {}
+        self._shared: dict[tuple[str, int], Record | Enum] = {}
+        self._tags: dict[tuple[str, str], list[int]] | None = None
+        self._records: dict[tuple[str, str], Record | Enum | None] = {}
+        self._functions: dict[str, list[int]] | None = None
+        self._index_typedefs()
+
+    # What users ask
+
+    def prototype(self, name: str) -> Prototype | None:
+        """The function's prototype: of its declarations the last one that names all parameters, else the last.
+
+        Raises Stop when it is declared, but not understood, or when two declarations contradict each other.
+        """
+        if not _IDENTIFIER.fullmatch(name):
+            return None
+        found: list[Prototype] = []
+        for number in self._candidates(name):
+            parsed = self._chunk(number)
+            for node in parsed.nodes:
+                if type(node).__name__ != "Decl" or node.name != name:
+                    continue
+                location = parsed.where(node.coord)
+                p = self._guarded(location, self._converter.prototype, parsed, node, name, location.short())
+                if p is not None:
+                    unprototyped = type(node.type).__name__ == "FuncDecl" and node.type.args is None
+                    found.insert(0 if unprototyped else len(found), p)
+        if not found:
+            return self._parent.prototype(name) if self._parent is not None else None
+        best = found[-1]
+        full = [p for p in found if all(a.name for a in p.parameters) and (p.parameters or not best.parameters)]
+        best = full[-1] if full else best
+        for other in found:
+            unlike = difference(other, best) if other.parameters or not best.parameters else None
+            if unlike is not None:
+                raise stop(
+                    "SP215",
+                    f"conflicting declarations of `{name}`: {unlike}",
+                    best.where,
+                    notes=(f"the other declaration: {other.source}",),
+                    help="only one of them can be the one that was compiled; leave the other header out",
+                )
+        return best
+
+    def functions(self) -> list[str]:
+        """The names of all functions that are declared or defined, in the order of their first declaration."""
+        if self._functions is None:
+            self._functions = {}
+            for number in range(len(self._scan.starts)):
+                for name in self._function_names(number):
+                    self._functions.setdefault(name, []).append(number)
+        return list(self._functions)
+
+    def complete(self, kind: str, tag: str) -> Record | None:
+        """The record with this tag, its members and layout; None when nothing defines it."""
+        found = self._tagged(kind, tag)
+        return found if isinstance(found, Record) else None
+
+    def enumeration(self, tag: str) -> Enum | None:
+        found = self._tagged("enum", tag)
+        return found if isinstance(found, Enum) else None
+
+    def typedef(self, name: str) -> Typedef | None:
+        """The typedef with its target complete, if it has one."""
+        found = self.typedef_of(name, True)
+        return found if isinstance(found, Typedef) else None
+
+    def type(self, text: str, where: Location | None) -> CType:
+        """The type that a C type name spells, complete: `type("struct stat", where)`."""
+        if re.search(r"[;{}#\"'\\]", text) or not text.strip():
+            raise stop("SP213", f"`{text}` is not the name of a C type", where)
+        sub = HeaderIndex(text, "<type>", parent=self, well_known=True)
+        try:
+            parsed, node = sub._syntax.operand(0, len(text))
+            if type(node).__name__ != "Typename":
+                raise stop("SP213", f"`{text}` is an expression, not the name of a C type", where)
+            return self._guarded(where, sub._converter.declared, parsed, node, True)
+        except Stop as e:
+            d = e.diagnostic
+            if d.where is not None and d.where.file == "<type>":
+                raise stop(d.code, d.message, where, notes=d.notes, help=d.help) from None
+            raise
+
+    def constant(self, name: str) -> int | None:
+        """The value of an enum constant."""
+        found = self.constant_of(name)
+        return found[0] if found is not None else None
+
+    def records(self) -> list[tuple[str, str]]:
+        """(kind, tag) of every record and enum that the text defines under a tag."""
+        return list(self._tag_table())
+
+    def typedefs(self) -> list[str]:
+        return list(self._typedefs)
+
+    # What the converter asks
+
+    def typedef_of(self, name: str, need: bool) -> CType | None:
+        key = (name, need)
+        if key in self._done:
+            return self._done[key]
+        chunks = self._typedefs.get(name)
+        if not chunks:
+            if self._parent is not None and name in self._parent._typedefs:
+                return self._parent.typedef_of(name, need)
+            return self._extra.get(name)
+        if key in self._open:
+            raise stop("SP217", f"the type `{name}` is defined by itself", self._chunk_location(chunks[-1]))
+        self._open.add(key)
+        try:
+            result: CType | None = None
+            for number in chunks:
+                result = self._typedef_in(number, name, need)
+                if result is not None:
+                    break
+        finally:
+            self._open.discard(key)
+        if result is not None:
+            self._done[key] = result
+        return result
+
+    def _typedef_in(self, number: int, name: str, need: bool) -> CType | None:
+        parsed = self._chunk(number)
+        for node in parsed.nodes:
+            if type(node).__name__ == "Typedef" and node.name == name:
+                target = self._converter.declared(parsed, node, need)
+                conventions = {a.name for a, _ in parsed.entity.get(id(node), ()) if a.name in CONVENTIONS}
+                conventions |= self._converter.convention_of(parsed, node)
+                if conventions:
+                    self._conventions[name] = conventions
+                return Typedef(name, target, self._converter.typedef_alignment(parsed, node))
+        return None
+
+    def conventions(self) -> dict[str, set[str]]:
+        return {**(self._parent.conventions() if self._parent else {}), **self._conventions}
+
+    def constant_of(self, name: str) -> tuple[int, CType] | None:
+        if name not in self._constants:
+            for number in self._chunks_with(name):
+                if number in self._scan.aggregates:
+                    self._build_enums(number, name)
+                    if name in self._constants:
+                        break
+            else:
+                return self._parent.constant_of(name) if self._parent is not None else None
+        return self._constants[name]
+
+    def entity_of(self, name: str) -> CType | None:
+        """The type of a variable or function, for `typeof(name)`."""
+        for number in self._chunks_with(name):
+            for node in self._chunk(number).nodes:
+                if type(node).__name__ == "Decl" and node.name == name:
+                    return self._converter.declared(self._chunk(number), node, False)
+        return self._parent.entity_of(name) if self._parent is not None else None
+
+    def operand(self, start: int, end: int) -> tuple[Parsed, Any]:
+        return self._syntax.operand(start, end)
+
+    def type_names(self) -> Iterator[str]:
+        yield from self._typedefs
+        yield from self._extra
+        if self._parent is not None:
+            yield from self._parent.type_names()
+
+    def define_constant(self, name: str, value: int, ctype: CType) -> None:
+        self._constants[name] = (value, ctype)
+
+    def shared(self, key: tuple[str, int]) -> Record | Enum | None:
+        return self._shared.get(key)
+
+    def share(self, key: tuple[str, int], ctype: Record | Enum) -> None:
+        self._shared[key] = ctype
+
+    # Finding
+
+    def _is_type(self, name: str, offset: int) -> bool:
+        chunks = self._typedefs.get(name)
+        if chunks:
+            # Only a typedef that stands before makes a type of the name; before it, it may be a parameter's.
+            return self._scan.starts[chunks[0]] < offset
+        return name in self._extra or (self._parent is not None and self._parent._is_any_type(name))
+
+    def _is_any_type(self, name: str) -> bool:
+        return name in self._typedefs or name in self._extra
+
+    def _index_typedefs(self) -> None:
+        code = self._scan.code
+        starts, ends = self._scan.starts, self._scan.ends
+        table = self._typedefs
+        at = code.find("typedef")
+        numbers: dict[int, None] = {}
+        while at >= 0:
+            number = self._scan.chunk_at(at)
+            numbers[number] = None
+            at = code.find("typedef", at + 7)
+        for number in numbers:
+            if number < 0 or number in self._scan.bodies:
+                continue
+            start, end = starts[number], ends[number]
+            name = fast_typedef(code, start, end) if _TYPEDEF.match(code, start) else None
+            if name is not None:
+                table.setdefault(name, []).append(number)
+                continue
+            for found in declared_names(self._scan, start, end):
+                if found.typedef:
+                    table.setdefault(found.name, []).append(number)
+
+    def _candidates(self, name: str) -> list[int]:
+        """Chunks that may declare the function: where its name stands outside bodies like a declared name."""
+        if self._functions is not None:
+            return self._functions.get(name, [])
+        return [n for n in self._chunks_with(name) if name in self._function_names(n)]
+
+    def _chunks_with(self, name: str) -> list[int]:
+        """The chunks that have a word, but not in a function's body."""
+        code = self._scan.code
+        out: dict[int, None] = {}
+        at = code.find(name)
+        size = len(name)
+        while at >= 0:
+            end = at + size
+            if not (at and (code[at - 1].isalnum() or code[at - 1] in "_$")) and not (
+                end < len(code) and (code[end].isalnum() or code[end] in "_$")
+            ):
+                number = self._scan.chunk_at(at)
+                if at < self._scan.bodies.get(number, at + 1):
+                    out[number] = None
+            at = code.find(name, end)
+        return list(out)
+
+    def _function_names(self, number: int) -> list[str]:
+        scan = self._scan
+        start, end = scan.starts[number], scan.bodies.get(number, scan.ends[number])
+        if number not in scan.aggregates:
+            fast = fast_function(scan.code, start, end)
+            if fast is not None:
+                return [fast] if fast else []
+        elif "(" not in scan.code[scan.code.rfind("}", start, end) : end]:
+            return []
+        out = []
+        for found in declared_names(scan, start, end):
+            if found.typedef:
+                continue
+            if found.function or (found.base is not None and self._declares_function(number, found)):
+                out.append(found.name)
+        return out
+
+    def _declares_function(self, number: int, found: Declared) -> bool:
+        assert found.base is not None
+        if not found.base.startswith("$"):
+            return self._names_function(found.base)
+        parsed = self._chunk(number)  # `typeof(f) g;`: only its type tells
+        for node in parsed.nodes:
+            if type(node).__name__ == "Decl" and node.name == found.name:
+                return isinstance(bare(self._converter.declared(parsed, node, False)), Function)
+        return False
+
+    def _names_function(self, base: str) -> bool:
+        """Whether a typedef name stands for a function type (`typedef int fn(int); fn foo;`)."""
+        for number in self._typedefs.get(base, ())[:1]:
+            for found in declared_names(self._scan, self._scan.starts[number], self._scan.ends[number]):
+                if found.name == base:
+                    return found.function or (found.base is not None and self._names_function(found.base))
+        return False
+
+    def _tag_table(self) -> dict[tuple[str, str], list[int]]:
+        if self._tags is None:
+            self._tags = {}
+            pattern = re.compile(r"\b(struct|union|enum)\b([^;{}()=,]*(?:\((?:[^()]|\([^()]*\))*\)[^;{}()=,]*)*)\{")
+            code = self._scan.code
+            for number in self._scan.aggregates:
+                for m in pattern.finditer(code, self._scan.starts[number], self._scan.ends[number]):
+                    words = [w for w in _IDENTIFIER.findall(_without_groups(m[2])) if not w.startswith("__attribute")]
+                    if m[1] == "enum" and ":" in m[2]:
+                        words = _IDENTIFIER.findall(m[2].split(":")[0])
+                    if words:
+                        self._tags.setdefault((m[1], words[-1]), []).append(number)
+        return self._tags
+
+    def _tagged(self, kind: str, tag: str) -> Record | Enum | None:
+        key = (kind, tag)
+        if key in self._records:
+            return self._records[key]
+        result: Record | Enum | None = None
+        for number in self._tag_chunks(kind, tag):
+            parsed = self._chunk(number)
+            for top in parsed.nodes:
+                for node in walk(top):
+                    if type(node).__name__.lower() != kind or node.name != tag:
+                        continue
+                    if kind == "enum" and node.values is not None:
+                        result = self._guarded(parsed.where(node.coord), self._converter.build_enum, parsed, node)
+                    elif kind != "enum" and node.decls is not None:
+                        result = self._guarded(parsed.where(node.coord), self._converter.build, parsed, node)
+        if result is None and self._parent is not None:
+            return self._parent._tagged(kind, tag)
+        self._records[key] = result
+        return result
+
+    def _tag_chunks(self, kind: str, tag: str) -> list[int]:
+        if self._tags is not None:
+            return self._tags.get((kind, tag), [])
+        chunks = [n for n in self._chunks_with(tag) if n in self._scan.aggregates]
+        pattern = re.compile(rf"\b{kind}\b[^;{{}}=,]*\b{re.escape(tag)}\s*(?::[\w\s]+)?\{{")
+        code, starts, ends = self._scan.code, self._scan.starts, self._scan.ends
+        return [n for n in chunks if pattern.search(code, starts[n], ends[n])]
+
+    def _build_enums(self, number: int, name: str) -> None:
+        pattern = re.compile(rf"\b{re.escape(name)}\s*(?:[,=}}]|__attribute__)")
+        if not pattern.search(self._scan.code, self._scan.starts[number], self._scan.ends[number]):
+            return
+        parsed = self._chunk(number)
+        for top in parsed.nodes:
+            for node in walk(top):
+                if (
+                    type(node).__name__ == "Enum"
+                    and node.values is not None
+                    and any(getattr(e, "name", None) == name for e in node.values.enumerators)
+                ):
+                    self._converter.build_enum(parsed, node)
+
+    def _chunk(self, number: int) -> Parsed:
+        parsed = self._parsed.get(number)
+        if parsed is None:
+            start = self._scan.starts[number]
+            body = self._scan.bodies.get(number)
+            if body is not None:
+                parsed = self._syntax.declarations(start, body, body=True)
+            else:
+                parsed = self._syntax.declarations(start, self._scan.ends[number])
+            self._parsed[number] = parsed
+        return parsed
+
+    def _chunk_location(self, number: int) -> Location:
+        code, start = self._scan.code, self._scan.starts[number]
+        return self._scan.location(start + len(code[start:]) - len(code[start:].lstrip()))
+
+    def _guarded(self, where: Location | None, function: Any, *arguments: Any) -> Any:
+        """Call a converter; a type that is nested a thousand deep is the user's to hear of, not a traceback."""
+        try:
+            return function(*arguments)
+        except RecursionError:
+            raise stop("SP213", "this declaration is nested too deeply", where) from None
+
+
+def _without_groups(text: str) -> str:
+    while (shorter := re.sub(r"\([^()]*\)", "", text)) != text:
+        text = shorter
+    return text
+
+
+def parse_prototypes(text: str, names: Iterable[str] | None = None) -> dict[str, Prototype]:
+    """The prototypes of the functions that preprocessed text declares, or of those with the given names."""
+    index = HeaderIndex(text, "<text>")
+    out = {}
+    for name in index.functions() if names is None else names:
+        p = index.prototype(name)
+        if p is not None:
+            out[name] = p
+    return out

@@ -1,0 +1,229 @@
+"""Preprocessed C text -> its top-level chunks, and where in the user's files each piece of it came from.
+
+In: what `cc -E` printed.  Out: a `Scan`: the text, a same-length copy that is safe to search, and the chunks.
+
+    scan = Scan(text, "openssl/ssl.h")
+    scan.code[a:b]                  # the text with strings, characters and directives blanked
+    scan.location(offset)           # the real header's file:line:column, by the line markers
+
+This is the only pass over the whole text (megabytes for a kernel header), so it works with searches and counts that
+run in C and looks at single characters only where a chunk begins, opens a brace or ends.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from typing import Final
+
+from specc.diagnostics import Location, stop
+
+_LITERAL: Final = re.compile(r""""[^"\\\n]*(?:\\.[^"\\\n]*)*"|'[^'\\\n]*(?:\\.[^'\\\n]*)*'""")
+_INDENTED_DIRECTIVE: Final = re.compile(r"\n[ \t]+#")
+_MARKER: Final = re.compile(r'#(?:[ \t]*line)?[ \t]+(\d+)(?:[ \t]+"((?:[^"\\\n]|\\.)*)")?[^\n]*')
+_PACK: Final = re.compile(r"#[ \t]*pragma[ \t]+pack[ \t]*\(([^)\n]*)\)")
+_AGGREGATE: Final = re.compile(r"\b(?:struct|union|enum)\b")
+_LAST_WORD: Final = re.compile(r"\w+$")
+_GROUP: Final = re.compile(r"\([^()]*\)|\{[^{}]*\}")
+_ATTRIBUTE_WORDS: Final = (
+    "__attribute__",
+    "__attribute",
+    "_Alignas",
+    "alignas",
+    "asm",
+    "__asm__",
+    "__asm",
+    "__declspec",
+)
+
+
+def _blank(m: re.Match[str]) -> str:
+    quote = m[0][0]
+    return quote + " " * (m.end() - m.start() - 2) + quote
+
+
+class Scan:
+    """The chunks of a translation unit. `starts[i]:ends[i]` is chunk i; `bodies` has the brace of function bodies
+    by chunk number, `aggregates` the chunks that have braces and are no functions (types, initialisers)."""
+
+    def __init__(self, text: str, name: str) -> None:
+        self.text: Final = text
+        self.name: Final = name
+        self.packs: Final[list[tuple[int, int | None]]] = []
+        self.code: Final = self._searchable()
+        self.starts: Final[list[int]] = []
+        self.ends: Final[list[int]] = []
+        self.bodies: Final[dict[int, int]] = {}
+        self.aggregates: Final[dict[int, int]] = {}
+        self._split()
+
+    def _searchable(self) -> str:
+        """The text with the contents of literals and whole directives blanked, so that `{};()` mean what they say."""
+        text = self.text
+        indented = _INDENTED_DIRECTIVE.search(text) is not None
+        parts = ("\n" + text).split("\n#")
+        if indented:
+            code = re.sub(r"^[ \t]*#[^\n]*", lambda m: " " * (m.end() - m.start()), text, flags=re.M)
+        else:
+            for i in range(1, len(parts)):
+                part = parts[i]
+                end = part.find("\n")
+                parts[i] = " " * (len(part) + 1) if end < 0 else " " * (end + 1) + part[end:]
+            code = "\n".join(parts)[1:]
+        if "pragma" in text:
+            self._pragmas(indented)
+        if "\r" in code or "\f" in code or "\v" in code:
+            code = code.translate({13: " ", 12: " ", 11: " "})
+        return _LITERAL.sub(_blank, code)
+
+    def _pragmas(self, indented: bool) -> None:
+        """Follow `#pragma pack` (gcc manual 6.62.11, "Structure-Layout Pragmas"; clang has the same)."""
+        stack: list[tuple[str, int | None]] = []
+        now: int | None = None
+        text, at = self.text, -1
+        while (at := text.find("pack", at + 1)) >= 0:
+            line = text.rfind("\n", 0, at) + 1
+            hash_ = text.find("#", line, at)
+            if hash_ < 0 or text[line:hash_].strip():
+                continue
+            m = _PACK.match(text, hash_)
+            if m is None or m.end() <= at:
+                continue
+            words = [w.strip() for w in m[1].split(",")] if m[1].strip() else []
+            if words and words[0] == "push":
+                label = words[1] if len(words) > 1 and not words[1].isdigit() else ""
+                stack.append((label, now))
+                words = [w for w in words[1:] if w != label]
+            elif words and words[0] == "pop":
+                label = words[1] if len(words) > 1 and not words[1].isdigit() else ""
+                if not label and stack:
+                    now = stack.pop()[1]
+                elif any(name == label for name, _ in stack):
+                    while stack:
+                        name, now = stack.pop()
+                        if name == label:
+                            break
+                words = [w for w in words[1:] if w != label]
+                if not words:
+                    self.packs.append((at, now))
+                    continue
+            elif not words:
+                now = None
+                self.packs.append((at, now))
+                continue
+            if words:
+                if words[0] not in ("0", "1", "2", "4", "8", "16"):
+                    raise stop(
+                        "SP219",
+                        f"`#pragma pack({m[1]})` is not understood",
+                        self.location(hash_),
+                        help="use 1, 2, 4, 8 or 16, `push`, `pop`, or nothing",
+                    )
+                now = int(words[0]) or None
+            self.packs.append((at, now))
+
+    def pack(self, offset: int) -> int | None:
+        """The `#pragma pack` value in force at an offset."""
+        number = bisect_right(self.packs, offset, key=lambda entry: entry[0])
+        return self.packs[number - 1][1] if number else None
+
+    def _split(self) -> None:
+        code = self.code
+        find = code.find
+        starts, ends = self.starts, self.ends
+        size = len(code)
+        here = 0
+        semicolon, brace = find(";"), find("{")
+        while True:
+            if semicolon >= 0 and (semicolon < brace or brace < 0):
+                starts.append(here)
+                here = semicolon + 1
+                ends.append(here)
+                semicolon = find(";", here)
+                continue
+            if brace < 0:
+                break
+            number, opening = len(starts), brace
+            starts.append(here)
+            while True:
+                end = self.closing(brace) + 1
+                if _opens_function(code, here, brace):
+                    self.bodies[number] = brace
+                    break
+                self.aggregates[number] = opening
+                semicolon, brace = find(";", end), find("{", end)
+                if semicolon < 0 and brace < 0:
+                    end = size
+                    break
+                if semicolon >= 0 and (semicolon < brace or brace < 0):
+                    end = semicolon + 1
+                    break
+            here = end
+            ends.append(end)
+            semicolon, brace = find(";", here), find("{", here)
+        if code[here:].strip():
+            starts.append(here)
+            ends.append(size)
+
+    def closing(self, brace: int) -> int:
+        """The offset of the `}` that closes the `{` at an offset."""
+        code = self.code
+        depth, at = 1, brace + 1
+        while True:
+            end = code.find("}", at)
+            if end < 0:
+                raise stop("SP213", "this `{` is never closed", self.location(brace))
+            depth += code.count("{", at, end) - 1
+            if not depth:
+                return end
+            at = end + 1
+
+    def chunk_at(self, offset: int) -> int:
+        return bisect_right(self.starts, offset) - 1
+
+    def location(self, offset: int, length: int = 1) -> Location:
+        """The place in the file that the nearest line marker before an offset names."""
+        text = self.text
+        line_start = text.rfind("\n", 0, offset) + 1
+        column = offset - line_start + 1
+        at = line_start
+        while at > 0:
+            at = text.rfind("\n#", 0, at) + 1
+            m = _MARKER.match(text, at)
+            if m is not None:
+                line = int(m[1]) + text.count("\n", m.end(), line_start) - 1
+                file = self.name if m[2] is None else m[2].replace('\\"', '"').replace("\\\\", "\\")
+                return Location(file, max(line, 1), column, max(line, 1), column + length)
+        line = text.count("\n", 0, line_start) + 1
+        return Location(self.name, line, column, line, column + length)
+
+
+def _opens_function(code: str, start: int, brace: int) -> bool:
+    """Whether the `{` at `brace` opens a function's body, and not a record, an enum or an initialiser.
+
+    A body follows a `)`; so may the brace of `struct __attribute__((packed)) {` and of `= (struct point) {`.
+    """
+    head = code[start:brace].rstrip()
+    while head:
+        if head[-1] != ")":
+            return False
+        at = head.rfind("(")
+        while head.count("(", at) < head.count(")", at):
+            at = head.rfind("(", 0, at)
+            if at < 0:
+                return False
+        before = head[:at].rstrip()
+        if before.endswith(_ATTRIBUTE_WORDS):
+            word = _LAST_WORD.search(before)
+            assert word is not None
+            if word[0] in _ATTRIBUTE_WORDS:
+                head = before[: word.start()].rstrip()
+                if head.endswith(("struct", "union", "enum")):
+                    return False
+                continue
+        return "=" not in head or "=" not in _GROUP.sub("", head)
+    return True  # the body after the parameter declarations of a K&R definition
+
+
+def has_aggregate(code: str) -> bool:
+    return _AGGREGATE.search(code) is not None
