@@ -282,7 +282,7 @@ def test_no_jobs(any_compiler: Compiler) -> None:
     assert list(compile_objects([], any_compiler, cache=NO_CACHE)) == []
 
 
-def test_one_bad_job_does_not_stop_the_others(any_compiler: Compiler) -> None:
+def test_one_bad_job_does_not_stop_the_others(any_compiler: Compiler, scratch: Path) -> None:
     jobs = [(0, "a", KPROBE), (1, "b", "int x = ;\n"), (2, "c", KPROBE)]
     results = [r for _, r in compile_objects(jobs, any_compiler, workers=2, cache=NO_CACHE)]
     assert isinstance(results[0], bytes) and isinstance(results[2], bytes)
