@@ -202,7 +202,7 @@ def _gcc(kind: str, members: Sequence[Member], packed: bool, limit: int, align: 
                 desired = max(desired, type_align)
             else:
                 # A bit-field that is a whole integer on its boundary becomes a plain member (layout_decl).
-                whole = width in (8, 16, 32, 64) and position % width == 0 and not (width > 8 and field_packed)
+                whole = width in (8, 16, 32, 64, 128) and position % width == 0 and not (width > 8 and field_packed)
                 if whole:
                     desired = max(desired, width)
                 if limit:

@@ -70,7 +70,7 @@ static void bits(const void *object, unsigned size) {
 
 
 def attributes(m: Member | Record) -> str:
-    words = (["packed"] if m.packed else []) + ([f"aligned({m.aligned})"] if m.aligned else [])
+    words = (["packed"] if m.packed else []) + (["transparent_union"] if getattr(m, "transparent", False) else []) + ([f"aligned({m.aligned})"] if m.aligned else [])
     return f" __attribute__(({', '.join(words)}))" if words else ""
 
 

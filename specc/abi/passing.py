@@ -1,0 +1,357 @@
+"""Where the arguments of one call are under one `Hypothesis` (psABI 3.2.3, "Passing").
+
+In: the types of result and arguments, a Hypothesis.  Out: a `Seat` for each argument, and the hidden return pointer.
+
+    seats = seat_arguments(VOID, (LONG, DOUBLE), GCC).arguments
+    seats[0].pieces    # (Piece(arg_offset=0, size=8, where="rdi"),)
+
+gcc assigns registers as the psABI says. clang does it in two steps that do not know of each other: its front end
+counts registers to decide whether an aggregate fits, its back end then hands them out value by value. Where the
+counts part (a bare __int128 with one register left) an aggregate may even be cut in two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from specc.abi.classify import (
+    COMPLEX_X87,
+    IN_MEMORY,
+    INTEGER,
+    MEMORY,
+    NO_CLASS,
+    SSE,
+    SSEUP,
+    X87,
+    X87UP,
+    Hypothesis,
+    classify,
+    has_flexible_array,
+    natural_align,
+)
+from specc.layout import as_clang, is_atomic_aggregate
+from specc.place import GENERAL_REGISTERS, STACK, Piece
+from specc.prototype import (
+    Array,
+    BitInt,
+    Complex,
+    CType,
+    Float,
+    Function,
+    Int,
+    Record,
+    Unknown,
+    Vector,
+    Void,
+    bare,
+    decay,
+    size_of,
+    spell,
+)
+
+SSE_REGISTERS: Final = tuple(f"xmm{i}" for i in range(8))
+FIRST_STACK_OFFSET: Final = 8  # above the return address
+UNKNOWN_ALIGNMENT: Final = -1  # in Hypothesis.aligned
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Where one argument is. `pieces` is None when that cannot be said, and `reason` says why; else `reason` is why
+    the argument is not simply in the next registers."""
+
+    cls: str
+    pieces: tuple[Piece, ...] | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seating:
+    arguments: tuple[Seat, ...]
+    result: Seat
+    hidden: bool | None  # the result is returned in memory; None when that cannot be said
+
+
+def seat_arguments(result: CType, arguments: Sequence[CType], h: Hypothesis) -> Seating:
+    """Every argument's place in a call of a function with this result and these (decayed) arguments."""
+    came_back, hidden = _seat_result(result, h)
+    if hidden is None:
+        lost = Seat(NO_CLASS, None, f"the result {came_back.reason}, and may need a hidden pointer in rdi")
+        return Seating((lost,) * len(arguments), came_back, None)
+    call = _Call(h, gpr=int(hidden), counted_gpr=int(hidden))
+    if not hidden and h.compiler == "clang" and isinstance(v := bare(result), Vector) and v.size > 4 * h.vector:
+        call.gpr = 1  # more than the four registers for results: the back end adds a pointer that the front end misses
+    seats: list[Seat] = []
+    for i, ctype in enumerate(arguments):
+        if seats and seats[-1].pieces is None:
+            reason = seats[-1].reason
+            if not reason.startswith("an argument before it"):
+                reason = f"an argument before it {reason}"
+            seats.append(Seat(NO_CLASS, None, reason))
+            continue
+        hide = bool(h.transparent and h.transparent[i])
+        ctype = _as_passed(ctype, hide)
+        obstacle = _obstacle(ctype)
+        if h.aligned and h.aligned[i] == UNKNOWN_ALIGNMENT:
+            obstacle = f"has type `{spell(ctype)}`, whose alignment is not known, as that of others here is not"
+        if obstacle:
+            seats.append(Seat(NO_CLASS, None, obstacle))
+            continue
+        classes = classify(ctype, h, h.unnamed[i] if h.unnamed else 0)
+        align = h.aligned[i] if h.aligned and h.aligned[i] else _stack_align(ctype, h)
+        seat = call.gcc(ctype, classes, align) if h.compiler == "gcc" else call.clang(ctype, classes, align)
+        seats.append(seat)
+    return Seating(tuple(seats), came_back, hidden)
+
+
+def _as_passed(ctype: CType, transparent: bool) -> CType:
+    """A transparent union is passed as its first member (GCC manual, "Common Type Attributes")."""
+    t = bare(ctype)
+    if isinstance(t, Record) and t.members and (t.transparent or transparent) and t.kind == "union":
+        return decay(t.members[0].type)
+    return decay(ctype)
+
+
+def _obstacle(ctype: CType) -> str:
+    """Why a value of this type has no place that can be told, or ""."""
+    match bare(ctype):
+        case Unknown(name=name, reason=reason):
+            return f"has type `{name}`: {reason}"
+        case Record(members=None) as r:
+            return f"has type `{spell(r)}`, which is incomplete here" + (f": {r.doubt}" if r.doubt else "")
+        case Record(members=(), exact=False, size=size) as r if size:
+            return f"has type `{spell(r)}` of {size} bytes, whose members are not known"
+        case Void() | Function():
+            return "has no object type"
+        case _:
+            return "is an _Atomic aggregate" if is_atomic_aggregate(ctype) else ""
+
+
+def _stack_align(ctype: CType, h: Hypothesis) -> int:
+    """Bytes; psABI 3.2.3 rounds up to 8, and to 16 and more where the type asks for it. Typedefs do not count."""
+    if h.old and h.compiler == "clang" and isinstance(t := bare(ctype), Int) and t.size == 16:
+        return 8  # clang before 18 aligns a bare __int128 to 8 only
+    return max(8, natural_align(ctype if h.compiler == "gcc" else as_clang(ctype)))
+
+
+def _seat_result(ctype: CType, h: Hypothesis) -> tuple[Seat, bool | None]:
+    """Where the result is at return; and whether it is in memory, its address in rdi at entry."""
+    t = bare(ctype)
+    if isinstance(t, Void):
+        return Seat(NO_CLASS, ()), False
+    obstacle = _obstacle(ctype)
+    if obstacle:
+        return Seat(NO_CLASS, None, obstacle), None
+    classes = classify(ctype, h, h.unnamed[-1] if h.unnamed else 0)
+    if classes == IN_MEMORY:
+        # clang returns any vector in registers, be it illegal or not.
+        if (
+            h.compiler == "clang"
+            and isinstance(t, Vector | Float)
+            and not (isinstance(t, Vector) and t.size > 16 and size_of(t.element) == 16)
+        ):
+            return Seat(SSE, _vector_pieces(t.size)), False
+        return Seat(MEMORY, (), _memory_reason(ctype)), True
+    general, sse = ["rax", "rdx"], ["xmm0", "xmm1"]
+    pieces: list[Piece] = []
+    for i, c in enumerate(classes):
+        size = min(8, size_of(ctype) - 8 * i)
+        match c:
+            case "INTEGER":
+                pieces.append(Piece(8 * i, size, general.pop(0)))
+            case "SSE":
+                pieces.append(Piece(8 * i, size, sse.pop(0)))
+            case "SSEUP":
+                last = pieces.pop()
+                pieces.append(Piece(last.arg_offset, last.size + size, last.where))
+            case "X87":
+                pieces.append(Piece(0, 10, "st0"))
+            case "COMPLEX_X87":
+                pieces += [Piece(0, 10, "st0"), Piece(16, 10, "st1")]
+            case _:
+                pass
+    return Seat(class_name(classes), tuple(pieces)), False
+
+
+def _vector_pieces(size: int) -> tuple[Piece, ...]:
+    return tuple(Piece(i, min(16, size - i), SSE_REGISTERS[i // 16 % 8]) for i in range(0, size, 16))
+
+
+def class_name(classes: Sequence[str]) -> str:
+    """ "INTEGER" for one or two of the same, "INTEGER+SSE" for a mixture."""
+    seen = dict.fromkeys(c for c in classes if c not in (NO_CLASS, SSEUP, X87UP))
+    return "+".join(seen) or NO_CLASS
+
+
+@dataclass(slots=True)
+class _Call:
+    """Registers and stack slots that the arguments so far have taken."""
+
+    h: Hypothesis
+    gpr: int = 0
+    sse: int = 0
+    slots: int = 0
+    counted_gpr: int = 0  # what clang's front end believes
+    counted_sse: int = 0
+    _pieces: list[Piece] = field(default_factory=list)
+
+    def gcc(self, ctype: CType, classes: tuple[str, ...], align: int) -> Seat:
+        need_gpr, need_sse = classes.count(INTEGER), classes.count(SSE)
+        in_memory = _in_memory(classes)
+        fits = not in_memory and self.gpr + need_gpr <= 6 and self.sse + need_sse <= 8
+        if not classes or (not fits and _is_empty(ctype)):
+            return _NOWHERE
+        if in_memory:
+            return Seat(MEMORY, (self.push(size_of(ctype), align),), _memory_reason(ctype))
+        # psABI 3.2.3: if there are no registers available for any eightbyte of an argument, the whole argument is
+        # passed on the stack; what was assigned is reverted, and later arguments may take it.
+        if not fits:
+            reason = _spill_reason(need_gpr, need_sse, 6 - self.gpr, 8 - self.sse)
+            return Seat(MEMORY, (self.push(size_of(ctype), align),), reason)
+        return Seat(class_name(classes), self.eightbytes(classes, size_of(ctype)))
+
+    def clang(self, ctype: CType, classes: tuple[str, ...], align: int) -> Seat:
+        t = bare(ctype)
+        size = size_of(as_clang(ctype))
+        need_gpr, need_sse = classes.count(INTEGER), classes.count(SSE)
+        if not classes:
+            return _NOWHERE
+        memory = _in_memory(classes)
+        fits = not memory and self.counted_gpr + need_gpr <= 6 and self.counted_sse + need_sse <= 8
+        reason = _memory_reason(ctype) if memory else ""
+        if not fits and not memory:
+            reason = _spill_reason(need_gpr, need_sse, 6 - self.counted_gpr, 8 - self.counted_sse)
+        if fits:
+            self.counted_gpr += need_gpr
+            self.counted_sse += need_sse
+        wide = isinstance(t, Vector) and (size <= 8 or size > self.h.vector or size_of(t.element) == 16 < size)
+        aggregate = isinstance(t, Record | Array | Complex | BitInt) or wide
+        if fits and aggregate:
+            pieces = self.eightbytes(classes, size)
+        elif aggregate:
+            pieces = (self.push(max(size, 1), align),)
+        else:
+            pieces = self.scalar(t, size, align)
+        if any(p.where == STACK for p in pieces):
+            return Seat(MEMORY, pieces, reason or "the registers for it are taken")
+        return Seat(class_name(classes), pieces)
+
+    def scalar(self, t: CType, size: int, align: int) -> tuple[Piece, ...]:
+        """clang's back end with one value that is no aggregate."""
+        match t:
+            case Int(size=16) if self.h.old:
+                return (*self.general(0, 8), *self.general(8, 8))
+            case Int(size=16):
+                if self.gpr + 2 <= 6:
+                    return (*self.general(0, 8), *self.general(8, 8))
+                # The last register is not used, and lost for what follows (llvm issue 123935).
+                self.gpr = 6
+                return (self.push(16, 16),)
+            case Float(name="long double"):
+                return (self.push(16, 16),)
+            case Float() | Vector():
+                return self.vector(0, size, align)
+            case _:
+                return self.general(0, size)
+
+    def eightbytes(self, classes: Sequence[str], size: int) -> tuple[Piece, ...]:
+        pieces: list[Piece] = []
+        for i, c in enumerate(classes):
+            if c == INTEGER:
+                pieces += self.general(8 * i, min(8, size - 8 * i))
+            elif c == SSE:
+                ups = 0
+                while i + ups + 1 < len(classes) and classes[i + ups + 1] == SSEUP:
+                    ups += 1
+                width = min(8 * (ups + 1), size - 8 * i)
+                pieces += self.vector(8 * i, width, 8 * (ups + 1))
+        return tuple(pieces)
+
+    def general(self, arg_offset: int, size: int) -> tuple[Piece, ...]:
+        if self.gpr == 6:
+            return (self.push(size, 8, arg_offset),)
+        self.gpr += 1
+        return (Piece(arg_offset, size, GENERAL_REGISTERS[self.gpr - 1]),)
+
+    def vector(self, arg_offset: int, size: int, align: int) -> tuple[Piece, ...]:
+        if self.sse == 8:
+            return (self.push(size, max(8, align), arg_offset),)
+        self.sse += 1
+        return (Piece(arg_offset, size, SSE_REGISTERS[self.sse - 1]),)
+
+    def push(self, size: int, align: int, arg_offset: int = 0) -> Piece:
+        """The next stack place: psABI 3.2.3, 3.2.2: a multiple of 8 from the first argument on, more if aligned."""
+        step = align // 8
+        self.slots = (self.slots + step - 1) // step * step
+        piece = Piece(arg_offset, size, STACK, stack_offset=FIRST_STACK_OFFSET + 8 * self.slots)
+        self.slots += (size + 7) // 8
+        return piece
+
+
+_NOWHERE: Final = Seat(NO_CLASS, (), "a record without bytes has no place")
+
+
+def _is_empty(ctype: CType) -> bool:
+    """gcc's default_is_empty_type: nothing but unnamed bit-fields; such a record may take a register, but no slot."""
+    match bare(ctype):
+        case Array(element=element, count=count):
+            return not count or _is_empty(element)
+        case Record(members=members):
+            return all((m.bit_width is not None and not m.name) or _is_empty(m.type) for m in members or ())
+        case _:
+            return False
+
+
+def _in_memory(classes: tuple[str, ...]) -> bool:
+    # psABI 3.2.3, 5: if the class is X87, X87UP or COMPLEX_X87, it is passed in memory.
+    return classes == IN_MEMORY or X87 in classes or X87UP in classes or COMPLEX_X87 in classes
+
+
+def _spill_reason(need_gpr: int, need_sse: int, gpr: int, sse: int) -> str:
+    if need_gpr > gpr:
+        return (
+            "the 6 general registers are taken"
+            if gpr == 0
+            else f"two INTEGER eightbytes need 2 registers, {gpr} is left"
+        )
+    return "the 8 SSE registers are taken" if sse == 0 else f"two SSE eightbytes need 2 registers, {sse} is left"
+
+
+def _memory_reason(ctype: CType) -> str:
+    """Why a type has class MEMORY, in words."""
+    match bare(ctype):
+        case Float(name=name):
+            return f"{name} is passed in memory"
+        case Complex(element=element):
+            return f"_Complex {element.name} is passed in memory"
+        case Vector(size=size) if size > 16:
+            return "larger than 16 bytes"
+        case Vector(element=element):
+            return f"a vector of one {spell(element)} is passed in memory"
+        case t if size_of(t) > 16:
+            return "larger than 16 bytes"
+        case Record() as r if has_flexible_array(r):
+            return "it ends in a flexible array"
+        case Record() as r if name := _misaligned(r, 0):
+            return f"member `{name}` is misaligned"
+        case _:
+            return "it holds a member that is passed in memory"
+
+
+def _misaligned(t: CType, offset: int) -> str:
+    """The name of a member, at any depth, that is not where its type's alignment would have it."""
+    t = bare(t)
+    if isinstance(t, Array):
+        step = size_of(t.element)
+        places = range(offset, offset + step * max(t.count or 0, 1), step) if step else (offset,)
+        return next((name for o in places if (name := _misaligned(t.element, o))), "")
+    if not isinstance(t, Record):
+        return ""
+    for m in t.members or ():
+        if m.bit_width is None:
+            at = offset + m.bit_offset // 8
+            inner = _misaligned(m.type, at)
+            if inner or at % natural_align(m.type):
+                return inner or m.name or "(anonymous)"
+    return ""
