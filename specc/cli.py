@@ -8,6 +8,7 @@ Exit codes: 0 fine; 1 findings; 2 bad usage or a bug; 3 this machine lacks somet
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -92,7 +93,11 @@ def _positive(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; never raises for what a user can do."""
     try:
-        options = _parser().parse_args(argv)
+        try:
+            options = _parser().parse_args(argv)
+        except SystemExit:
+            sys.stdout.flush()  # --help and --version end here
+            raise
         if options.output_format is None:
             options.output_format = os.environ.get("SPECC_OUTPUT_FORMAT") or "full"
             if options.output_format not in _FORMATS:
@@ -103,17 +108,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except BrokenPipeError:
         # Who reads has enough; the interpreter's own flush at exit must not complain about it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_stdout()
         return 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except OSError as problem:
+        if problem.filename is not None or problem.errno not in _NO_ROOM:
+            return _bug(problem)
+        _abandon_stdout()
+        print(f"specc: cannot write the output: {problem.strerror}", file=sys.stderr)
+        return 3
     except Exception as problem:
-        if os.environ.get("SPECC_TRACEBACK"):
-            raise
-        print(f"specc: internal error: {type(problem).__name__}: {problem}", file=sys.stderr)
-        print("This is a bug of specc. Please report it, with what SPECC_TRACEBACK=1 adds.", file=sys.stderr)
-        return 2
+        return _bug(problem)
+
+
+# How a write to stdout fails when what is behind it takes no more.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _abandon_stdout() -> None:
+    """Let the rest of the output go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _bug(problem: Exception) -> int:
+    if os.environ.get("SPECC_TRACEBACK"):
+        raise problem
+    print(f"specc: internal error: {type(problem).__name__}: {problem}", file=sys.stderr)
+    print("This is a bug of specc. Please report it, with what SPECC_TRACEBACK=1 adds.", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

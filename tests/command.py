@@ -28,8 +28,9 @@ class Done:
 
 def environment(**changes: str | None) -> dict[str, str]:
     """This process's, without colour and width of a terminal; None takes a variable away."""
-    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TERM": "xterm", "PYTHONUTF8": "1"}
-    env.pop("COLUMNS", None)
+    env = {**os.environ, "TERM": "xterm", "PYTHONUTF8": "1"}
+    for name in ("COLUMNS", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
+        env.pop(name, None)
     for name, value in changes.items():
         if value is None:
             env.pop(name, None)

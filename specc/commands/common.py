@@ -13,7 +13,7 @@ from specc.diagnostics import Diagnostic, Report, Severity, Sources, render
 FINE, FINDINGS, USAGE, LACKING, INTERRUPTED = 0, 1, 2, 3, 130
 
 # What is wrong with these is the machine, not the spec.
-LACKS = frozenset({"SP401", "SP403", "SP404", "SP406", "SP407", "SP235"})
+LACKS = frozenset({"SP401", "SP403", "SP404", "SP405", "SP406", "SP407", "SP235"})
 
 SUFFIXES = (".yaml", ".yml", ".toml")
 _LOOKS_LIKE_A_SPEC = re.compile(rb"""^["']?specc["']?[ \t]*[:=]""", re.MULTILINE)
