@@ -71,6 +71,7 @@ class _Builder:
         self.yaml = yaml
         self.next = loader.get_event
         self.text = text
+        self.line_count = text.count("\n") + 1
         self.file = file
         self.stack: list[_Open] = []
         # What an anchor stands for: the node, its size and its depth; None while it is still open.
@@ -100,12 +101,7 @@ class _Builder:
             elif kind is yaml.DocumentStartEvent:
                 documents += 1
                 if documents > 1:
-                    raise stop(
-                        "SP016",
-                        "a second document begins here; a spec is one document",
-                        self.span(event),
-                        help="take out the `---`, or split the file",
-                    )
+                    raise _second_document(self.span(event))
                 if event.version not in (None, (1, 2)):
                     version = ".".join(map(str, event.version))
                     raise stop("SP017", f"specs are YAML 1.2, not {version}", self.span(event), help="use `%YAML 1.2`")
@@ -131,6 +127,11 @@ class _Builder:
         elif event.style == '"' and _SURROGATE.search(event.value):  # "\\ud800": libyaml itself refuses it
             raise stop("SP006", "this string has an escape that is no Unicode character", self.span(event))
         node = Node(value, self.file, start.line + 1, start.column + 1, end.line + 1, end.column + 1)
+        if node.end_line > self.line_count:  # libyaml counts a line more than there are
+            last = self.text.rpartition("\n")[2]
+            node = node._replace(end_line=self.line_count, end_column=len(last) + 1)
+            if node.line > self.line_count:
+                node = node._replace(line=node.end_line, column=node.end_column)
         if start.line != end.line:
             self.blocks.append((node.line, node.end_line))
         if event.anchor is not None:
@@ -289,6 +290,11 @@ def _tab(where: Location) -> Stop:
     return stop("SP008", "a tab in the indentation", where, help="YAML is indented with spaces")
 
 
+def _second_document(where: Location) -> Stop:
+    message = "a second document begins here; a spec is one document"
+    return stop("SP016", message, where, help="take out the `---` or `...`, or split the file")
+
+
 # libyaml's and PyYAML's words for a mistake, and ours. Where the third is true, the mistake is shown where the
 # construct began: "never closed" at the end of the file helps nobody.
 _SAID: Final[tuple[tuple[str, str, bool, str | None], ...]] = (
@@ -319,7 +325,7 @@ def _syntax_error(error: Any, text: str, file: str) -> Stop:
     context = getattr(error, "context_mark", None)
     problem = str(getattr(error, "problem", None) or error)
     lines = text.split("\n")
-    where = _mark(mark, file)
+    where = _mark(mark, file, lines)
     character = ""
     if mark is not None and mark.line < len(lines):
         character = lines[mark.line][mark.column : mark.column + 1]
@@ -327,17 +333,21 @@ def _syntax_error(error: Any, text: str, file: str) -> Stop:
         return _tab(where)
     if "cannot start any token" in problem and character:
         return stop("SP006", f"a value cannot begin with `{character}`", where, help="put the value in quotes")
+    if "<document start>" in problem:
+        return _second_document(where)
     at_end = mark is None or not "".join(lines[mark.line :])[mark.column :].strip()
     if at_end and context is not None and ("or ']'" in problem or "or '}'" in problem):
         bracket = "[" if "]" in problem else "{"
-        return stop("SP006", f"the `{bracket}` is never closed", _mark(context, file))
+        return stop("SP006", f"the `{bracket}` is never closed", _mark(context, file, lines))
     for words, message, at_start, help in _SAID:
         if words in problem:
-            return stop("SP006", message, _mark(context or mark, file) if at_start else where, help=help)
+            return stop("SP006", message, _mark(context or mark, file, lines) if at_start else where, help=help)
     return stop("SP006", f"this is not YAML: {problem}", where)
 
 
-def _mark(mark: Any, file: str) -> Location:
+def _mark(mark: Any, file: str, lines: list[str]) -> Location:
     if mark is None:
         return Location(file)
+    if mark.line >= len(lines):  # libyaml counts a line more than there are
+        return Location(file, len(lines), len(lines[-1]) + 1, len(lines), len(lines[-1]) + 2)
     return Location(file, mark.line + 1, mark.column + 1, mark.line + 1, mark.column + 2)
