@@ -55,8 +55,11 @@ def canonical_type(ctype: CType) -> CType:
     match ctype:
         case Pointer(target=target):
             return Pointer(canonical_type(target))
-        case Array(element=element, count=count):
-            return Array(canonical_type(element), count or None)  # BTF stores `[]` and `[0]` alike
+        case Array():
+            element, count = _flat(ctype)
+            return Array(canonical_type(element), count or None)
+        case Vector(element=element, size=size):
+            return Array(canonical_type(element), size // size_of(element) or None)  # so BTF has it inside of records
         case Function(result=result, parameters=parameters, variadic=variadic):
             return Function(canonical_type(result), tuple(map(_parameter_type, parameters)), variadic)
         case Typedef(name=name, target=target):
@@ -76,6 +79,16 @@ def canonical_type(ctype: CType) -> CType:
             return ctype
         case _:
             return ctype
+
+
+def _flat(array: Array) -> tuple[CType, int]:
+    """Element and count as BTF has them: pahole stores `[3][4]` as `[12]`, and `[]` as `[0]`."""
+    count = array.count or 0
+    inner = array.element
+    while isinstance(inner, Array):
+        count *= inner.count or 0
+        inner = inner.element
+    return inner, count
 
 
 def _parameter_type(ctype: CType) -> CType:
@@ -106,8 +119,7 @@ def differences(a: Prototype, b: Prototype) -> tuple[str, ...]:
     if a.variadic != b.variadic:
         with_dots, without = (a, b) if a.variadic else (b, a)
         found.append(f"{_source(with_dots, 'one')} has `...` at the end, {_source(without, 'the other')} does not")
-    if len(a.parameters) != len(b.parameters):
-        found.append(f"{_count(len(a.parameters))} in {pair.ours}, {_count(len(b.parameters))} in {pair.theirs}")
+    found += pair.counts()
     return tuple(dict.fromkeys(found + _arguments(pair, range(max(len(a.parameters), len(b.parameters))))))
 
 
@@ -127,6 +139,8 @@ def argument_differences(a: Prototype, b: Prototype, names: Sequence[str]) -> tu
     elif result and wanted and any(isinstance(bare(t), Record) for t in (a.result, b.result)):
         # psABI 3.2.3: a result in memory takes the first register.
         found.append(pair.say("the result", spell(a.result), spell(b.result), "this may move all arguments"))
+    if wanted and any(p.name is None for p in (*a.parameters, *b.parameters)):
+        found += pair.counts()  # without names, nobody can tell which argument was put in
     for i in range(min(max(wanted, default=0), len(a.parameters), len(b.parameters))):
         x, y = a.parameters[i], b.parameters[i]
         if i not in wanted and _shape(decay(x.type)) != _shape(decay(y.type)):
@@ -141,6 +155,10 @@ class _Pair:
         self.a, self.b = a, b
         self.ours = _source(a, "the first declaration")
         self.theirs = _source(b, "the second declaration")
+
+    def counts(self) -> list[str]:
+        ours, theirs = len(self.a.parameters), len(self.b.parameters)
+        return [f"{_count(ours)} in {self.ours}, {_count(theirs)} in {self.theirs}"] if ours != theirs else []
 
     def say(self, what: str, ours: str, theirs: str, why: str) -> str:
         return f"{what} is `{ours}` in {self.ours} and `{theirs}` in {self.theirs}: {why}"
@@ -209,9 +227,10 @@ def _type_difference(a: CType, b: CType, *, behind: bool = False) -> str | None:
             return _type_difference(x, y)
         case (Function(), Function()) | (Void(), Void()):
             return None  # what a callback takes changes nothing about the value of its address
-        case (Array(element=x, count=n), Array(element=y, count=m)):
-            if (n or 0) != (m or 0):
-                return f"{n or 0} elements against {m or 0}"
+        case (Array(), Array()):
+            (x, n), (y, m) = _flat(a), _flat(b)
+            if n != m:
+                return f"{n} elements against {m}"
             return _type_difference(x, y, behind=behind)
         case (Vector(), Vector() | Array()) | (Array(), Vector()):
             return None if size_of(a) == size_of(b) else f"{size_of(a)} bytes against {size_of(b)}"
@@ -246,6 +265,10 @@ def _record_difference(a: Record, b: Record) -> str | None:
     if not a.members or not b.members:
         return None  # gcc's debug information drops the members of transparent unions
     ours, theirs = dict(_leaves(a, 0)), dict(_leaves(b, 0))
+    closed = tuple(
+        f"{n}." for leaves in (ours, theirs) for n, (_, _, t) in leaves.items() if isinstance(bare(t), Record)
+    )
+    ours, theirs = ({n: w for n, w in leaves.items() if not f"{n}.".startswith(closed)} for leaves in (ours, theirs))
     for name, (offset, width, ctype) in ours.items():
         if name not in theirs:
             return f"member `{name}` is only in one of them"
@@ -260,11 +283,14 @@ def _record_difference(a: Record, b: Record) -> str | None:
 
 
 def _leaves(record: Record, base: int) -> list[tuple[str, tuple[int, int | None, CType]]]:
-    """Named members by their path, through records by value, so that an anonymous record is no difference."""
+    """Named members by their path, through records by value, so that an anonymous record is no difference.
+
+    A record is itself a leaf when it has a size and its members are not known.
+    """
     found: list[tuple[str, tuple[int, int | None, CType]]] = []
     for m in record.members or ():
         inner = bare(m.type)
-        if isinstance(inner, Record) and inner.members:
+        if isinstance(inner, Record) and (inner.members or not inner.size):
             prefix = f"{m.name}." if m.name else ""
             found += [(prefix + n, where) for n, where in _leaves(inner, base + m.bit_offset)]
         elif m.name:
