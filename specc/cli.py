@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="specc", description="Compile declarative probe specs: arguments by name, from the right place or refused."
     )
     parser.add_argument("--version", action="version", version=f"specc {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    commands: argparse._SubParsersAction[argparse.ArgumentParser] = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
 
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(

@@ -9,30 +9,32 @@ Every stage is a function in a module of its own; here they only follow one anot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from specc.compiler import Compiler, find_compiler
 from specc.diagnostics import Report, Stop
 from specc.ir import Program
 from specc.resolve import Sources
 
+if TYPE_CHECKING:
+    import argparse
+
 
 class Session:
     """What a run shares between specs: the compiler, found when first needed, and the sources of prototypes."""
 
-    def __init__(self, compiler: str | None = None, btf_files: Sequence[Path] = ()) -> None:
-        self._request = compiler
-        self._compiler: Compiler | None = None
-        self.sources = Sources(lambda: self.compiler.preprocess_argv, tuple(btf_files))
+    def __init__(self, compiler: Callable[[], Compiler], btf_files: Sequence[Path] = ()) -> None:
+        self.sources = Sources(lambda: compiler().preprocess_argv, tuple(btf_files))
 
-    @property
-    def compiler(self) -> Compiler:
-        """Raises Stop when this machine has none."""
-        if self._compiler is None:
-            self._compiler = find_compiler(self._request)
-        return self._compiler
+
+def session(options: argparse.Namespace) -> Session:
+    """The session that a command's --compiler and --btf ask for."""
+    found = cache(lambda: find_compiler(options.compiler))
+    return Session(found, [Path(b) for b in options.btf])
 
 
 def front(path: Path, session: Session, report: Report, *, resolve: bool = True) -> Program | None:
@@ -73,6 +75,8 @@ class Texts:
 
 
 def emit_all(program: Program) -> Texts:
+    """Both texts, each sealed with the digest that later tells whether somebody edited it."""
     from specc.emit import emit, emit_header
+    from specc.outputs import seal
 
-    return Texts(program.name, emit(program), emit_header(program))
+    return Texts(program.name, seal(emit(program)), seal(emit_header(program)))

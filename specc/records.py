@@ -70,9 +70,9 @@ def _event(event: Event) -> Schema:
 
 
 def _context(field: Field) -> Schema:
-    meaning = {"description": _CONTEXT_MEANING[field.name]}
+    meaning: Schema = {"description": _CONTEXT_MEANING[field.name]}
     if field.name == "comm":
-        return {"type": "string"} | meaning
+        return meaning | {"type": "string"}
     return _integer(8 * CONTEXT[field.name][1], signed=False) | meaning
 
 

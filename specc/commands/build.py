@@ -9,14 +9,16 @@ import os
 import sys
 import time
 
-TYPE_CHECKING = False
+from specc.cache import Manifest, code_fingerprint, digest, open_cache
+
+TYPE_CHECKING = False  # typing takes as long to import as a rebuild; type checkers know the name
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from specc.cache import Manifest
+    from specc.compiler import Compiler
     from specc.diagnostics import Report
-    from specc.pipeline import Session, Texts
+    from specc.pipeline import Texts
 
 EMITS = ("c", "obj", "header")
 
@@ -29,93 +31,110 @@ class Job:
     def __init__(self, path: str) -> None:
         self.path = path
         self.key = ""
-        self.started_ns = 0
+        self.started_ns = time.time_ns()
         self.dependencies: tuple[str, ...] = ()
         self.texts: Texts | None = None
         self.outputs: dict[str, bytes] | None = None
 
 
 def run(options: argparse.Namespace) -> int:
-    from specc.commands.common import USAGE
-
     emit = tuple(dict.fromkeys(options.emit.split(",")))
     unknown = [e for e in emit if e not in EMITS]
     if unknown:
         print(f"specc build: --emit takes {', '.join(EMITS)}, not `{unknown[0]}`", file=sys.stderr)
-        return USAGE
-    run_ = Run(options, emit)
-    run_.build()
-    return run_.finish()
+        return 2
+    work = Run(options, emit)
+    work.build()
+    return work.finish()
 
 
 class Run:
-    """The state of one `specc build`."""
+    """The state of one `specc build`. `report` exists only once there is something to report."""
 
     def __init__(self, options: argparse.Namespace, emit: tuple[str, ...]) -> None:
-        from specc.cache import Manifest, open_cache
-        from specc.diagnostics import Report
-        from specc.pipeline import Session
-
         self.options = options
         self.emit = emit
-        self.report: Report = Report()
-        self.session: Session = Session(options.compiler, options.btf)
         self.cache = open_cache()
-        self.manifest: Manifest = Manifest(self.cache)
+        self.manifest = Manifest(self.cache)
         self.jobs: list[Job] = []
+        self.differs = False
+        self._compiler: Compiler | None = None
+        self._report: Report | None = None
+
+    @property
+    def report(self) -> Report:
+        if self._report is None:
+            from specc.diagnostics import Report
+
+            self._report = Report()
+        return self._report
+
+    @property
+    def failed(self) -> bool:
+        return self._report is not None and self._report.failed
+
+    def compiler(self) -> Compiler:
+        """Raises Stop."""
+        if self._compiler is None:
+            from specc.compiler import find_compiler
+
+            self._compiler = find_compiler(self.options.compiler, cache=self.cache)
+        return self._compiler
 
     def build(self) -> None:
         """Every spec's outputs, from the manifest or made anew."""
-        from specc.commands.common import find_specs
+        named = self.options.specs
+        if named and all(os.path.isfile(name) for name in named):
+            paths = list(dict.fromkeys(named))
+        else:
+            from specc.commands.common import find_specs
 
-        self.jobs = [Job(str(path)) for path in find_specs(self.options.specs, self.report)]
-        fresh = [job for job in self.jobs if not self._remembered(job)]
+            paths = [str(path) for path in find_specs(named, self.report)]
+        self.jobs = [Job(path) for path in paths]
+        fingerprint = code_fingerprint()
+        fresh = [job for job in self.jobs if not self._remembered(job, fingerprint)]
         if fresh:
             self._make(fresh)
 
-    def _remembered(self, job: Job) -> bool:
-        from specc.cache import code_fingerprint, digest
-
-        if self.cache.root is None:
+    def _remembered(self, job: Job, fingerprint: str) -> bool:
+        # Opening a named pipe would wait for ever, and without a cache nothing is remembered.
+        if self.cache.root is None or not os.path.isfile(job.path):
             return False
-        from specc.diagnostics import Stop
-
-        if not os.path.isfile(job.path):
-            return False  # opening a named pipe would wait for ever
         try:
             with open(job.path, "rb") as file:
                 text = file.read()
-            identity = self.session.compiler.identity
-        except (OSError, Stop):
-            return False  # the front end, or the first use of the compiler, says what is wrong
-        key = digest("spec", os.path.abspath(job.path), text, identity, code_fingerprint(), *self.emit, *map(os.path.abspath, self.options.btf))  # fmt: skip
-        job.key = key
-        job.started_ns = time.time_ns()
-        job.outputs = self.manifest.lookup(key)
+        except OSError:
+            return False  # the front end says what is wrong
+        identity = self._identity()
+        if identity is None:
+            return False
+        btf = [os.path.abspath(path) for path in self.options.btf]
+        job.key = digest("spec", os.path.abspath(job.path), job.path, text, identity, fingerprint, *self.emit, "", *btf)
+        job.outputs = self.manifest.lookup(job.key)
         return job.outputs is not None
+
+    def _identity(self) -> str | None:
+        """The compiler's identity, None when there is no compiler; whoever needs one then says so."""
+        try:
+            return self.compiler().identity
+        except Exception as problem:
+            from specc.diagnostics import Stop
+
+            if isinstance(problem, Stop):
+                return None
+            raise
 
     def _make(self, jobs: list[Job]) -> None:
         from specc.build import compile_objects
         from specc.diagnostics import Diagnostic, Stop
-        from specc.outputs import seal
-
-        def finish(job: Job, compiled: bytes | None) -> None:
-            assert job.texts is not None
-            name = job.texts.name
-            made = {"c": seal(job.texts.c_text).encode(), "obj": compiled, "header": seal(job.texts.header).encode()}
-            names = {"c": f"{name}.bpf.c", "obj": f"{name}.bpf.o", "header": f"{name}.h"}
-            job.outputs = {names[e]: data for e in EMITS if e in self.emit and (data := made[e]) is not None}
-            job.texts = None  # a thousand specs' texts need not stay in memory
-            if job.key:
-                self.manifest.store(job.key, [job.path, *job.dependencies], job.outputs, started_ns=job.started_ns)
 
         sources = self._front(jobs)
         if "obj" not in self.emit:
             for job, _, _ in sources:
-                finish(job, None)
+                self._done(job, None)
             return
         try:
-            compiler = self.session.compiler
+            compiler = self.compiler()
         except Stop as problem:
             self.report.diagnostics.append(problem.diagnostic)
             for _ in sources:
@@ -125,32 +144,40 @@ class Run:
             if isinstance(result, Diagnostic):
                 self.report.diagnostics.append(result)
             else:
-                finish(job, result)
+                self._done(job, result)
+
+    def _done(self, job: Job, compiled: bytes | None) -> None:
+        """Take in what was made of a spec."""
+        assert job.texts is not None
+        name = job.texts.name
+        made = {"c": job.texts.c_text.encode(), "obj": compiled, "header": job.texts.header.encode()}
+        names = {"c": f"{name}.bpf.c", "obj": f"{name}.bpf.o", "header": f"{name}.h"}
+        job.outputs = {names[e]: data for e in EMITS if e in self.emit and (data := made[e]) is not None}
+        job.texts = None  # a thousand specs' texts need not stay in memory
+        if job.key:
+            self.manifest.store(job.key, [job.path, *job.dependencies], job.outputs, started_ns=job.started_ns)
 
     def _front(self, jobs: list[Job]) -> Iterator[tuple[Job, str, str]]:
         """The front end of each spec, drawn by the compilers as they become free."""
         from pathlib import Path
 
-        from specc.outputs import seal
-        from specc.pipeline import emit_all, front
+        from specc.pipeline import Session, emit_all, front
 
+        session = Session(self.compiler, [Path(b) for b in self.options.btf])
         for job in jobs:
-            job.started_ns = job.started_ns or time.time_ns()
-            self.session.sources.dependencies = {}
+            session.sources.dependencies.clear()
             before = len(self.report.diagnostics)
-            program = front(Path(job.path), self.session, self.report)
+            program = front(Path(job.path), session, self.report)
             if program is None:
                 continue
-            job.dependencies = tuple(self.session.sources.dependencies)
+            job.dependencies = tuple(session.sources.dependencies)
             if len(self.report.diagnostics) > before:
                 job.key = ""  # a warning is told at every build
             job.texts = emit_all(program)
-            yield job, job.texts.name, seal(job.texts.c_text)
+            yield job, job.texts.name, job.texts.c_text
 
     def finish(self) -> int:
         """Write, or compare, what was built; tell what was wrong."""
-        from specc.commands.common import exit_code, tell
-
         built = self._claimed()
         counts: dict[str, int] = {}
         if self.options.check or self.options.diff:
@@ -158,13 +185,13 @@ class Run:
         else:
             self._write(built, counts)
         self._summary(built, counts)
-        tell(self.report, self.options.output_format)
-        code = exit_code(self.report)
-        if self.options.diff and self._differs:
-            return code or 1
-        return code
+        code = 0
+        if self._report is not None or self.options.output_format == "json":
+            from specc.commands.common import exit_code, tell
 
-    _differs = False
+            tell(self.report, self.options.output_format)
+            code = exit_code(self.report)
+        return code or int(self.options.diff and self.differs)
 
     def _claimed(self) -> list[Job]:
         """The jobs that were built, without those whose files another spec of this run writes too."""
@@ -189,17 +216,17 @@ class Run:
             assert job.outputs is not None
             if self.options.diff:
                 difference = diff_outputs(job.outputs, self.options.output)
-                self._differs = self._differs or bool(difference)
+                self.differs = self.differs or bool(difference)
                 sys.stdout.write(difference)
             if self.options.check:
                 self.report.extend(check_outputs(job.outputs, self.options.output))
-        whole = not self.options.specs or any(os.path.isdir(s) for s in self.options.specs)
-        if self.options.check and whole and not self.report.failed:
+        # Only a run over a whole directory of specs can tell that a file belongs to none of them.
+        whole = not self.options.specs or any(os.path.isdir(name) for name in self.options.specs)
+        if self.options.check and whole and len(built) == len(self.jobs):
             names = [name for job in self.jobs for name in job.outputs or ()]
             self.report.extend(check_orphans(names, self.options.output))
 
     def _write(self, built: list[Job], counts: dict[str, int]) -> None:
-        from specc.diagnostics import Stop
         from specc.outputs import make_dependencies, write_outputs
 
         for job in built:
@@ -208,11 +235,15 @@ class Run:
             if self.options.make_dependencies and planned:
                 targets = [os.path.join(self.options.output, name) for name in planned]
                 stem = next(iter(planned)).partition(".")[0]
-                text = make_dependencies(targets, [job.path, *(job.dependencies or self._dependencies(job))])
-                planned[f"{stem}.d"] = text.encode()
+                dependencies = job.dependencies or self.manifest.dependencies(job.key)
+                planned[f"{stem}.d"] = make_dependencies(targets, [job.path, *dependencies]).encode()
             try:
                 done = write_outputs(planned, self.options.output)
-            except Stop as problem:
+            except Exception as problem:
+                from specc.diagnostics import Stop
+
+                if not isinstance(problem, Stop):
+                    raise
                 self.report.diagnostics.append(problem.diagnostic)
                 continue
             for name, what in done.items():
@@ -220,18 +251,14 @@ class Run:
                 if what != "unchanged":
                     self._say(f"{what} {os.path.join(self.options.output, name)}")
 
-    def _dependencies(self, job: Job) -> tuple[str, ...]:
-        """What a remembered build depended on."""
-        return self.manifest.dependencies(job.key)
-
     def _summary(self, built: list[Job], counts: dict[str, int]) -> None:
         if self.options.check or self.options.diff:
-            if not self.report.failed and not self._differs:
+            if not self.failed and not self.differs:
                 self._say(f"{_plural(len(built), 'spec')}: every file is as the specs say")
-            return
-        changed = sum(n for what, n in counts.items() if what != "unchanged")
-        if built:
-            self._say(f"{_plural(len(built), 'spec')} built: {_plural(changed, 'file')} written, {counts.get('unchanged', 0)} unchanged")  # fmt: skip
+        elif built:
+            changed = sum(n for what, n in counts.items() if what != "unchanged")
+            unchanged = counts.get("unchanged", 0)
+            self._say(f"{_plural(len(built), 'spec')} built: {_plural(changed, 'file')} written, {unchanged} unchanged")
         if self.options.verbose and self.cache.trouble:
             self._say(f"the cache is not used: {self.cache.trouble}")
 

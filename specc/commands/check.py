@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from specc.commands.common import exit_code, find_specs, tell
 from specc.diagnostics import Report
-from specc.pipeline import Session, front
+from specc.pipeline import front
+from specc.pipeline import session as open_session
 
 
 def run(options: argparse.Namespace) -> int:
     report = Report()
     specs = find_specs(options.specs, report)
-    session = Session(options.compiler, [Path(b) for b in options.btf])
+    session = open_session(options)
     for path in specs:
         front(path, session, report, resolve=options.resolve)
     tell(report, options.output_format)

@@ -13,7 +13,9 @@ from specc.diagnostics import Diagnostic, Report, Severity, Sources, render
 FINE, FINDINGS, USAGE, LACKING, INTERRUPTED = 0, 1, 2, 3, 130
 
 # What is wrong with these is the machine, not the spec.
-LACKS = frozenset({"SP401", "SP403", "SP404", "SP405", "SP406", "SP407", "SP235"})
+LACKS = frozenset({"SP230", "SP401", "SP403", "SP404", "SP405", "SP406", "SP407"})
+# And with this one it is specc itself.
+_BUGS = frozenset({"SP402"})
 
 SUFFIXES = (".yaml", ".yml", ".toml")
 _LOOKS_LIKE_A_SPEC = re.compile(rb"""^["']?specc["']?[ \t]*[:=]""", re.MULTILINE)
@@ -43,6 +45,8 @@ def exit_code(report: Report) -> int:
     errors = [d for d in _distinct(report) if d.severity is Severity.ERROR]
     if not errors:
         return FINE
+    if any(d.code in _BUGS for d in errors):
+        return USAGE
     return LACKING if all(d.code in LACKS for d in errors) else FINDINGS
 
 

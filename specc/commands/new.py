@@ -11,7 +11,7 @@ from specc.commands.common import FINDINGS, FINE, exit_code, tell
 from specc.commands.show import _prototypes
 from specc.diagnostics import Report, Stop
 from specc.lower.arguments import argument_names, place_text
-from specc.pipeline import Session
+from specc.pipeline import session as open_session
 from specc.place import Placement
 from specc.prototype import Prototype, Void, bare, spell, spell_prototype
 
@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
 
     report = Report()
     options.all = False
-    session = Session(options.compiler, [Path(b) for b in options.btf])
+    session = open_session(options)
     try:
         prototype = next(iter(_prototypes(options, session)))
     except Stop as problem:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from specc.commands.common import FINE, exit_code, tell
 from specc.diagnostics import Report
-from specc.pipeline import Session, front
+from specc.pipeline import front
+from specc.pipeline import session as open_session
 
 
 def run(options: argparse.Namespace) -> int:
@@ -18,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write((files("specc") / "spec.schema.json").read_text(encoding="utf-8"))
         return FINE
     report = Report()
-    program = front(Path(options.event), Session(options.compiler, [Path(b) for b in options.btf]), report)
+    program = front(Path(options.event), open_session(options), report)
     tell(report, options.output_format)
     if program is None:
         return exit_code(report)

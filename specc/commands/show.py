@@ -11,12 +11,13 @@ from pathlib import Path
 from specc.commands.common import FINE, SUFFIXES, USAGE, exit_code, tell
 from specc.diagnostics import Location, Report, Stop, did_you_mean, stop
 from specc.pipeline import Session, front
+from specc.pipeline import session as open_session
 from specc.prototype import Prototype
 
 
 def run(options: argparse.Namespace) -> int:
     report = Report()
-    session = Session(options.compiler, [Path(b) for b in options.btf])
+    session = open_session(options)
     if options.function is None and not options.all:
         print("specc show: name a function or a spec, or give --all", file=sys.stderr)
         return USAGE
@@ -56,7 +57,12 @@ def _prototypes(options: argparse.Namespace, session: Session) -> Iterator[Proto
         from specc.headers import HeaderIndex, preprocess
 
         defines = tuple((n, v if eq else "1") for n, eq, v in (d.partition("=") for d in options.define))
-        result = preprocess([Path(h) for h in options.header], [Path(i) for i in options.include], defines, session.compiler.preprocess_argv)
+        result = preprocess(
+            [Path(h) for h in options.header],
+            [Path(i) for i in options.include],
+            defines,
+            session.sources.preprocessor(),
+        )
         index = HeaderIndex(result.text)
     if options.prototype:
         from specc.headers import parse_declaration

@@ -145,7 +145,8 @@ def _argument_value(probe: ProbeSpec, name: str, argument: Argument, known: Reso
     ctype = decay(_read_as(spec, argument.type, known))
     form = storage(ctype)
     field = spec.as_name or name
-    place, reason, words = place_text(argument.pieces), argument.reason, ()
+    place, reason = place_text(argument.pieces), argument.reason
+    words: tuple[int, ...] = ()
     if probe.kind in _TRAMPOLINE_KINDS:
         words = _context_words(known.placement.arguments, argument)
         place = f"ctx[{words[0]}]" if len(words) == 1 else f"ctx[{words[0]}], ctx[{words[1]}]"
