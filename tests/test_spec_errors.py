@@ -61,8 +61,25 @@ def test_every_code_has_a_golden_case() -> None:
     assert codes_in_code() - shown == {"SP001", "SP002", "SP004"}
 
 
+def codes_of(text: str, directory: Path) -> set[str]:
+    spec = directory / f"spec.{'toml' if text.startswith('specc =') else 'yaml'}"
+    spec.write_text(text, encoding="utf-8")
+    return set(re.findall(r"^(SP\d{3}) ", errors_of(spec), re.M))
+
+
 @pytest.mark.parametrize("code", sorted(codes_in_code()))
-def test_every_code_has_a_page(code: str) -> None:
+def test_every_code_has_a_page_whose_examples_are_true(code: str, tmp_path: Path) -> None:
     page = (EXPLAIN / f"{code}.md").read_text(encoding="utf-8")
-    assert re.match(rf"# {code}: \S.*\n", page)
-    assert len(page.splitlines()) >= 12
+    assert re.match(rf"# {code}: \S.*\n", page) and "\nHow to mend it: " in page
+    wrong, right = (
+        "".join(line.removeprefix("    ") + "\n" for line in found.group(1).splitlines())
+        for found in re.finditer(r"^(?:Wrong|Right)[^\n]*:\n\n((?:    [^\n]*\n)+)", page, re.M)
+    )
+    if wrong.startswith("$ "):
+        assert code in ("SP001", "SP002", "SP003", "SP004") and f"\n{code} " in wrong
+        return
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "include").mkdir()
+    (tmp_path / "include" / "mm.h").write_text("")
+    assert codes_of(wrong, tmp_path / "specs") == {code}
+    assert codes_of(right, tmp_path / "specs") == set()
