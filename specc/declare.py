@@ -121,6 +121,8 @@ class Declarations:
                 return base, f"[{count or 0}]{dims}", natural
             case Record() if kind.complete and kind.size and not kind.doubt:
                 return self.of_type(name, ctype) or "", "", kind.align
+            case Int(kind="char"):
+                return "char", "", 1
             case Int(signed=signed, size=size) if size <= 8:
                 return f"__{'s' if signed else 'u'}{8 * size}", "", size
             case Enum(signed=signed, size=size):

@@ -106,18 +106,8 @@ def resolve(spec: Spec, sources: Sources, report: Report) -> dict[str, Resolved]
 
 
 def _probe(probe: ProbeSpec, index: HeaderIndex | None, sources: Sources) -> Resolved | None:
-    if probe.function is None:
-        if probe.args == ():
-            return None
-        assert probe.target is not None
-        raise stop(
-            "SP206",
-            f"`{probe.name.text}` names no symbol, so it has no arguments",
-            probe.kind_where,
-            help="add `symbol:`, or `args: []` to record only the context",
-        )
-    if probe.prototype is None and probe.args == ():
-        return None
+    if probe.function is None or (probe.prototype is None and probe.args == ()):
+        return None  # nothing is named, and the reader of specs has seen to that
     prototype = _declared(probe, index)
     if prototype is not None:
         return _resolved(probe, prototype, index, None)

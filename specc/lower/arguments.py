@@ -126,8 +126,7 @@ def _value(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, report: Report
         return None
     argument = known.placement.arguments[names.index(spec.name)]
     if not argument.readable:
-        notes = [f"{who} puts it in {place_text(pieces)}" for who, pieces in argument.alternatives]
-        report.error("SP301", f"`{spec.name}` cannot be read here: {argument.reason}", spec.where, notes=notes)
+        report.error("SP301", f"`{spec.name}` cannot be read here: {argument.reason}", spec.where)
         return None
     if argument.size == 0:
         report.error("SP306", f"`{spec.name}` has no bytes: `{spell(argument.type)}` is empty", spec.where)
@@ -218,13 +217,6 @@ def _return_problem(probe: ProbeSpec, known: Resolved) -> tuple[str, str, str | 
     """Why there is no result to record: code, message and help."""
     result = known.placement.result
     function = known.prototype.name
-    if probe.kind not in _RETURN_KINDS:
-        other = {"kprobe": "kretprobe", "uprobe": "uretprobe", "fentry": "fexit"}[probe.kind]
-        return (
-            "SP203",
-            f"`return` is not known at the entry of `{function}`",
-            f"use `{other}:` instead of `{probe.kind}:`",
-        )
     if isinstance(bare(known.prototype.result), Void):
         return "SP202", f"`{function}` returns nothing", None
     if result.size == 0:

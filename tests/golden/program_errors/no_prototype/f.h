@@ -1,0 +1,1 @@
+int free_d(int a);

@@ -1,0 +1,4 @@
+struct empty {};
+void nothing(void);
+double real(void);
+struct empty empty(void);

@@ -1,0 +1,2 @@
+struct big { long v[64]; };
+int f(struct big big);

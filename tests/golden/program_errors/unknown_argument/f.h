@@ -1,0 +1,1 @@
+void f(unsigned long start, unsigned long nr_pages);

@@ -1,0 +1,1 @@
+long f(long a, long b, long c, long d, long e, long f, int g, char h, long i, unsigned char j, long k, short l);
