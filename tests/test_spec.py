@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from specc.diagnostics import Location, Report, Stop
+from specc.schema import SCHEMA_FILE
 from specc.source import parse
 from specc.spec import Buffer, ProbeSpec, Spec, missing_files, read_spec
 
@@ -396,3 +399,31 @@ def test_importing_is_light() -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "[]"
+
+
+# The documentation
+
+DOCS = Path(__file__).parent.parent / "docs" / "spec-language.md"
+EXAMPLES = re.findall(r"^```(yaml|toml)\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.M | re.S)
+
+
+@pytest.mark.parametrize(("syntax", "text"), EXAMPLES, ids=range(len(EXAMPLES)))
+def test_documented_examples(syntax: str, text: str, tmp_path: Path) -> None:
+    if not re.search("^specc", text, re.M):
+        spec_of(HEAD + text + PROBES, syntax)
+        return
+    spec_of(text, syntax)
+    (tmp_path / f"example.{syntax}").write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "specc", "check", str(tmp_path / f"example.{syntax}")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_documentation_names_every_key() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    rules = json.loads(SCHEMA_FILE.read_text())["$defs"]
+    words = {key for rule in rules.values() for key in rule.get("properties", ())}
+    words |= {word for rule in rules.values() for word in rule.get("enum", ())}
+    words |= set(rules["spec"]["properties"]["license"]["enum"])
+    assert {word for word in words if f"`{word}`" not in text and f"{{{word}:" not in text} == set()
