@@ -204,7 +204,7 @@ def _full(d: Diagnostic, sources: Sources, colour: bool) -> str:
             text, start, width = _window(raw, w)
             bar = paint("1;34", "|")
             out.append(f"{margin}  {bar}")
-            out.append(f"{number}  {bar} {text}".rstrip())
+            out.append(f" {number} {bar} {text}".rstrip())
             out.append(f"{margin}  {bar} {' ' * start}{paint(tint, '^' * width)} {help_line}".rstrip())
             help_line = ""
     if help_line:
