@@ -13,15 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from specc.compiler import Compiler, find_compiler
 from specc.diagnostics import Report, Stop
 from specc.ir import Program
 from specc.resolve import Sources
-
-if TYPE_CHECKING:
-    import argparse
 
 
 class Session:
@@ -31,10 +27,9 @@ class Session:
         self.sources = Sources(lambda: compiler().preprocess_argv, tuple(btf_files))
 
 
-def session(options: argparse.Namespace) -> Session:
+def session(request: str | None, btf_files: Sequence[str] = ()) -> Session:
     """The session that a command's --compiler and --btf ask for."""
-    found = cache(lambda: find_compiler(options.compiler))
-    return Session(found, [Path(b) for b in options.btf])
+    return Session(cache(lambda: find_compiler(request)), [Path(b) for b in btf_files])
 
 
 def front(path: Path, session: Session, report: Report, *, resolve: bool = True) -> Program | None:

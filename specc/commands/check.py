@@ -14,7 +14,7 @@ from specc.pipeline import session as open_session
 def run(options: argparse.Namespace) -> int:
     report = Report()
     specs = find_specs(options.specs, report)
-    session = open_session(options)
+    session = open_session(options.compiler, options.btf)
     for path in specs:
         front(path, session, report, resolve=options.resolve)
     tell(report, options.output_format)

@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
 
     report = Report()
     options.all = False
-    session = open_session(options)
+    session = open_session(options.compiler, options.btf)
     try:
         prototype = next(iter(_prototypes(options, session)))
     except Stop as problem:

@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write((files("specc") / "spec.schema.json").read_text(encoding="utf-8"))
         return FINE
     report = Report()
-    program = front(Path(options.event), open_session(options), report)
+    program = front(Path(options.event), open_session(options.compiler, options.btf), report)
     tell(report, options.output_format)
     if program is None:
         return exit_code(report)

@@ -17,7 +17,7 @@ from specc.prototype import Prototype
 
 def run(options: argparse.Namespace) -> int:
     report = Report()
-    session = open_session(options)
+    session = open_session(options.compiler, options.btf)
     if options.function is None and not options.all:
         print("specc show: name a function or a spec, or give --all", file=sys.stderr)
         return USAGE
