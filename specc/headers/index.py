@@ -110,8 +110,13 @@ class HeaderIndex:
         return found if isinstance(found, Enum) else None
 
     def typedef(self, name: str) -> Typedef | None:
-        """The typedef with its target complete, if it has one."""
-        found = self.typedef_of(name, True)
+        """The typedef, its target complete unless nothing here completes it (`typedef struct ssl_st SSL;`)."""
+        try:
+            found = self.typedef_of(name, True)
+        except Stop as e:
+            if e.diagnostic.code != "SP217":
+                raise
+            found = self.typedef_of(name, False)
         return found if isinstance(found, Typedef) else None
 
     def type(self, text: str, where: Location | None) -> CType:
