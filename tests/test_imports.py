@@ -158,7 +158,7 @@ sys.stderr.write(json.dumps(sorted(sys.modules)))
         (["--help"], "jinja2 yaml tomlkit pycparser subprocess dataclasses specc.diagnostics specc.pipeline"),
         (["schema"], "jinja2 yaml tomlkit pycparser subprocess"),
         (["explain", "SP201"], "jinja2 yaml tomlkit pycparser subprocess"),
-        (["show", "f", "--prototype", "int f(int a)"], "jinja2 yaml tomlkit subprocess"),
+        (["show", "f", "--prototype", "int f(int a)"], "jinja2 yaml tomlkit specc.btf specc.build"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from specc.commands.common import FINE, SUFFIXES, USAGE, exit_code, tell
@@ -40,7 +41,9 @@ def _print(options: argparse.Namespace, prototypes: list[Prototype]) -> None:
     # What only BTF describes is kernel code; a header says nothing about who compiles it, so it is taken as user code
     # unless the user says otherwise.
     kernel = options.kernel or not (options.header or options.prototype)
-    placed = ((p, place_arguments(p, kernel=kernel)) for p in prototypes)
+    # The compiler calls a header that was named `x.h` `./x.h`.
+    named = (replace(p, source=p.source.removeprefix("./")) for p in prototypes)
+    placed = ((p, place_arguments(p, kernel=kernel)) for p in named)
     if options.format == "json":
         shown = [show_json(p, placement) for p, placement in placed]
         print(json.dumps(shown if options.all else shown[0], indent=1))
