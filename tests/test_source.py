@@ -246,6 +246,7 @@ PROBLEMS: list[tuple[str, Literal["yaml", "toml"], str, str]] = [
     ("- !!map {}", "yaml", "SP014", "f:1:3"),
     ("a: {<<: {b: c}}", "yaml", "SP015", "f:1:5"),
     ("a: 1\n...\nb: 2\n", "yaml", "SP016", "f:3:1"),
+    ("'a' b\n", "yaml", "SP006", "f:1:5"),
     ("%YAML 1.1\n---\na: 1", "yaml", "SP017", "f:1:1"),
     ("a: 1e999", "yaml", "SP018", "f:1:4"),
     (f"a: {'9' * 5000}", "yaml", "SP018", "f:1:4"),
@@ -327,6 +328,8 @@ def test_toml_key_depth_bound(text: str) -> None:
 
 def test_value_bound() -> None:
     assert len(read("[" + "1," * (MAX_VALUES - 2) + "1]")) == MAX_VALUES - 1
+    assert len(read("".join(f"k{i}: 1\n" for i in range(MAX_VALUES - 1)))) == MAX_VALUES - 1
+    assert len(read("".join(f"k{i} = 1\n" for i in range(MAX_VALUES)), "toml")) == MAX_VALUES
     assert problem("[" + "1," * MAX_VALUES + "1]")[0] == "SP012"
     assert problem("a = [" + "1," * MAX_VALUES + "1]", "toml")[0] == "SP012"
 

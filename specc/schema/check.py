@@ -20,7 +20,7 @@ from specc.schema.rules import PLANNED, PLANNED_KINDS, Rule
 from specc.schema.words import TYPE_WORDS, cut, either, inline, pair, show, type_word
 from specc.source import Document, Entry, Node, plain
 
-_HINTED: Final = 20  # unknown keys of one map that get a did-you-mean: it costs as much as the rest of the check
+_HINTED: Final = 200  # findings of a document that get a did-you-mean: it costs as much as the rest of the check
 _DOTTED: Final = (
     "a name with a dot (`.isra.0`, `.constprop.0`, `.part.0`, `.cold`) is a copy that the compiler made, "
     "and its arguments may be others than the declared ones"
@@ -40,6 +40,7 @@ class _Checker:
         self.report = report
         self.syntax = syntax
         self.bad: set[int] = set()
+        self.hints = 0
 
     def node(self, node: Node, rule: Rule, label: str) -> bool:
         """True when all of the node is sound."""
@@ -94,7 +95,7 @@ class _Checker:
             "SP104",
             f"{label} cannot be {show(value)}",
             node.where,
-            help=did_you_mean(value, rule.enum) if isinstance(value, str) and len(value) < 100 else None,
+            help=self.hint(value, rule.enum) if isinstance(value, str) else None,
             notes=[f"possible: {allowed}", *([rule.why] if rule.why else [])],
         )
 
@@ -153,7 +154,6 @@ class _Checker:
     def keys(self, entries: Mapping[str, Entry], rule: Rule, label: str) -> set[str]:
         """Check every key and its value. Returns the known keys that unknown ones seem to mean, and planned ones."""
         guessed: set[str] = set()
-        hints = 0
         for name, entry in entries.items():
             if rule.property_names is not None:
                 self.node(entry.key, rule.property_names, _NAME_OF.get(rule.name, f"a name in {label}"))
@@ -173,10 +173,7 @@ class _Checker:
                     if name in PLANNED_KINDS:
                         guessed.update(rule.one_of)
                     continue
-                hint = None
-                if hints < _HINTED and len(name) < 100:
-                    hints += 1
-                    hint = did_you_mean(name, [p for p in rule.properties if p not in entries])
+                hint = self.hint(name, [p for p in rule.properties if p not in entries])
                 if hint is not None:
                     guessed.add(hint.split("`")[1])
                 self.report.error(
@@ -217,6 +214,10 @@ class _Checker:
             help = f"the options stand inside of the name: `{cut(nested)}`"
         message = f"{label} is a map of {len(entries)} names; it holds one name and its options"
         self.report.error("SP110", message, second.key.where, help=help)
+
+    def hint(self, word: str, candidates: Iterable[str]) -> str | None:
+        self.hints += 1
+        return did_you_mean(word, candidates) if self.hints <= _HINTED and len(word) < 100 else None
 
     def planned(self, word: str, where: Location) -> None:
         self.report.error("SP105", f"`{word}` is not supported by this version of specc yet", where)

@@ -203,6 +203,9 @@ class _Builder:
         return node, done.size, done.depth
 
     def add(self, parent: _Open, node: Node, size: int, depth: int) -> None:
+        if parent.entries is not None and parent.key is None:
+            parent.key = self.checked_key(parent.entries, node)
+            return
         parent.size += size
         self.total = max(self.total + 1, parent.size)
         if self.total > MAX_VALUES:
@@ -216,12 +219,9 @@ class _Builder:
             parent.depth = depth + 1
         if parent.entries is None:
             parent.items.append(node)
-        elif parent.key is None:
-            parent.key = self.checked_key(parent.entries, node)
         else:
-            name = parent.key.value
-            assert isinstance(name, str)
-            parent.entries[name] = Entry(parent.key, node)
+            assert parent.key is not None and isinstance(parent.key.value, str)
+            parent.entries[parent.key.value] = Entry(parent.key, node)
             parent.key = None
 
     def checked_key(self, entries: dict[str, Entry], node: Node) -> Node:
@@ -334,7 +334,9 @@ def _syntax_error(error: Any, text: str, file: str) -> Stop:
     if "cannot start any token" in problem and character:
         return stop("SP006", f"a value cannot begin with `{character}`", where, help="put the value in quotes")
     if "<document start>" in problem:
-        return _second_document(where)
+        if mark is not None and any(line.startswith("...") for line in lines[: mark.line]):
+            return _second_document(where)
+        return stop("SP006", "the value before has ended, and this does not belong to it", where)
     at_end = mark is None or not "".join(lines[mark.line :])[mark.column :].strip()
     if at_end and context is not None and ("or ']'" in problem or "or '}'" in problem):
         bracket = "[" if "]" in problem else "{"
