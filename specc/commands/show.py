@@ -45,8 +45,15 @@ def _print(options: argparse.Namespace, prototypes: list[Prototype]) -> None:
     named = (replace(p, source=p.source.removeprefix("./")) for p in prototypes)
     placed = ((p, place_arguments(p, kernel=kernel)) for p in named)
     if options.format == "json":
-        shown = [show_json(p, placement) for p, placement in placed]
-        print(json.dumps(shown if options.all else shown[0], indent=1))
+        shown = (show_json(p, placement) for p, placement in placed)
+        if not options.all:
+            print(json.dumps(next(shown), indent=1))
+            return
+        # A line per function: tens of thousands of them are made and read as they come.
+        sys.stdout.write("[")
+        for number, described in enumerate(shown):
+            sys.stdout.write((",\n" if number else "\n") + json.dumps(described))
+        sys.stdout.write("\n]\n")
         return
     for number, (prototype, placement) in enumerate(placed):
         sys.stdout.write(("\n" if number else "") + show_text(prototype, placement))
