@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from specc.abi.classify import SSE, Hypothesis, classify
+from specc.abi.classify import NO_CLASS, SSE, Hypothesis, classify
 from specc.abi.doubts import COMPILERS, suppose
 from specc.abi.passing import Seat, Seating, seat_arguments
+from specc.layout import data_mask
 from specc.place import GENERAL_REGISTERS, STACK, Argument, Piece, Placement, Result
 from specc.prototype import (
     Array,
@@ -64,7 +65,7 @@ def place_arguments(
             continue
         seats = [(h, s.arguments[i]) for h, s in seatings]
         argument = _agree(p.name, ctype, seats, culprit)
-        if argument.alternatives and culprit is None:
+        if culprit is None and _differ(seats):
             culprit = f"`{p.name}`" if p.name else f"argument {i + 1}"
         arguments.append(argument)
     hidden = [s.hidden for _, s in seatings]
@@ -89,6 +90,8 @@ def _place_scalars(prototype: Prototype) -> Placement | None:
     for i, p in enumerate(prototype.parameters):
         declared = ctype = p.type
         while isinstance(ctype, Typedef | Qualified):
+            if isinstance(ctype, Qualified) and "_Atomic" in ctype.qualifiers:
+                return None
             ctype = ctype.target
         match ctype:
             case Pointer():
@@ -128,12 +131,13 @@ def _agree(name: str | None, ctype: CType, seats: Sequence[tuple[Hypothesis, Sea
     lost = next((s for _, s in seats if s.pieces is None), None)
     if lost is not None:
         return Argument(name, ctype, size, align, lost.cls, False, _sentence(lost.reason))
-    if any(s.pieces != first.pieces for _, s in seats):
+    if isinstance(bare(ctype), Record) and not any(data_mask(ctype)):
+        return Argument(name, ctype, size, align, NO_CLASS, True, "a record without data has no place")
+    if _differ(seats):
         places = _alternatives(seats)
         told = "; ".join(f"{place_text(pieces)} ({label})" for label, pieces in places)
         because = f", as the place of {culprit} is" if culprit else ""
-        classes = {s.cls for _, s in seats}
-        cls = first.cls if len(classes) == 1 else "/".join(dict.fromkeys(s.cls for _, s in seats))
+        cls = "/".join(dict.fromkeys(s.cls for _, s in seats))
         return Argument(name, ctype, size, align, cls, False, f"its place is in doubt{because}: {told}", (), places)
     pieces = first.pieces or ()
     hidden = [p.where for p in pieces if p.where not in GENERAL_REGISTERS and p.where != STACK]
@@ -146,6 +150,11 @@ def _agree(name: str | None, ctype: CType, seats: Sequence[tuple[Hypothesis, Sea
     else:
         return Argument(name, ctype, size, align, first.cls, True, first.reason, pieces)
     return Argument(name, ctype, size, align, first.cls, False, reason, pieces)
+
+
+def _differ(seats: Sequence[tuple[Hypothesis, Seat]]) -> bool:
+    first = seats[0][1].pieces
+    return any(s.pieces != first for _, s in seats)
 
 
 def _alternatives(seats: Sequence[tuple[Hypothesis, Seat]]) -> tuple[tuple[str, tuple[Piece, ...]], ...]:
@@ -191,9 +200,8 @@ def _agree_on_result(ctype: CType, seats: Sequence[tuple[Hypothesis, Seat]]) -> 
         return Result(ctype, size, first.cls, False, reason, first.pieces)
     if doubt:
         return Result(ctype, size, first.cls, False, f"its members are in doubt: {doubt}", first.pieces)
-    if not first.pieces:
-        return Result(ctype, size, first.cls, False, "a record without bytes has no place")
-    return Result(ctype, size, first.cls, True, "", first.pieces)
+    reason = "" if first.pieces else "a record without data has no place"
+    return Result(ctype, size, first.cls, True, reason, first.pieces)
 
 
 def _result_places(seats: Sequence[tuple[Hypothesis, Seat]]) -> list[tuple[str, tuple[Piece, ...], bool]]:

@@ -26,7 +26,9 @@ from specc.prototype import (
     Int,
     Member,
     Pointer,
+    Qualified,
     Record,
+    Typedef,
     Vector,
     align_of,
     bare,
@@ -156,13 +158,13 @@ def _gcc_integer(size: int, align: int, bit: int) -> list[str] | None:
 def _gcc_vector(element: CType, size: int, bit: int, h: Hypothesis) -> list[str] | None:
     # A float or double alone has no vector mode: such a vector is a block, and goes to memory.
     floating = isinstance(element, Float)
-    if size > h.vector or bit % (size * 8) or (size <= 8 and floating and size_of(element) == size):
+    if size > h.vector or bit % (size * 8) or (floating and size_of(element) == size):
         return None
     if size > 16 and size_of(element) == 16:
         return None
     if size >= 8:
         return [SSE] + [SSEUP] * (size // 8 - 1)
-    return [INTEGER]
+    return [SSE] if size == 4 and floating else [INTEGER]  # two _Float16
 
 
 def _gcc_aggregate(t: Record | Array, bit: int, h: Hypothesis) -> list[str] | None:
@@ -247,6 +249,8 @@ def _clang(ctype: CType, bit: int, h: Hypothesis) -> tuple[str, str]:
     """X86_64ABIInfo::classify: the classes of the low and the high eightbyte; anything with MEMORY is memory."""
     t = bare(ctype)
     low_half = bit < 64
+    if t is not ctype and is_atomic(ctype):
+        return MEMORY, NO_CLASS  # it has no rule for AtomicType
     match t:
         case Int(size=16):
             return INTEGER, INTEGER
@@ -365,6 +369,14 @@ def natural_align(ctype: CType) -> int:
     """Alignment in bytes of the type behind typedefs: an attribute on a typedef counts for objects, not arguments."""
     t = bare(ctype)
     return natural_align(t.element) if isinstance(t, Array) else align_of(t)
+
+
+def is_atomic(ctype: CType) -> bool:
+    while isinstance(ctype, Typedef | Qualified):
+        if isinstance(ctype, Qualified) and "_Atomic" in ctype.qualifiers:
+            return True
+        ctype = ctype.target
+    return False
 
 
 def has_flexible_array(t: Record) -> bool:

@@ -22,7 +22,7 @@ from specc.abi.classify import CLANG, GCC, INTEGER, MEMORY, OLD_CLANG, OLD_GCC, 
 from specc.abi.passing import UNKNOWN_ALIGNMENT, seat_arguments
 from specc.layout import data_mask
 from specc.place import STACK
-from specc.prototype import Array, Complex, CType, Float, Record, Vector, bare, size_of, spell
+from specc.prototype import Array, Complex, CType, Float, Int, Qualified, Record, Typedef, Vector, bare, size_of, spell
 
 COMPILERS: Final = (GCC, CLANG, OLD_CLANG, OLD_GCC)
 _MOST: Final = 512  # hypotheses about one prototype; with more, what the records hide is refused instead of tried
@@ -32,7 +32,9 @@ def suppose(
     result: CType, types: Sequence[CType], variadic: bool, compilers: Sequence[Hypothesis]
 ) -> tuple[Hypothesis, ...]:
     """All the hypotheses; the first is the plain one."""
-    found = [replace(h, variadic=True) if variadic else h for h in compilers]
+    found = [h for h in compilers if not h.old or any(_is_old(t, h.compiler, False) for t in (*types, result))]
+    if variadic:
+        found = [replace(h, variadic=True) for h in found]
     widest = max((_widest_vector(t) for t in (*types, result)), default=0)
     if widest > 16:
         found += [replace(h, vector=32, doubts=("it is compiled with -mavx",)) for h in found]
@@ -41,6 +43,27 @@ def suppose(
     every = (*types, result)
     vague = [i for i, t in enumerate(every) if isinstance(r := bare(t), Record) and not r.exact]
     return _suppose_hidden(every, vague, found) if vague else tuple(found)
+
+
+def _is_old(ctype: CType, compiler: str, inside: bool) -> bool:
+    """Whether older versions of this compiler pass this type in another way than its present ones."""
+    if isinstance(ctype, Typedef) and ctype.align is not None and inside and compiler == "clang":
+        return True
+    match ctype:
+        case Typedef(target=target) | Qualified(target=target):
+            return _is_old(target, compiler, inside)
+        case Array(element=element):
+            return _is_old(element, compiler, inside)
+        case Record(members=members):
+            return any(
+                (m.bit_width == 0 and compiler == "gcc") or _is_old(m.type, compiler, True) for m in members or ()
+            )
+        case Int(size=16):
+            return compiler == "clang" and not inside
+        case Float(name="__float128"):
+            return compiler == "clang"
+        case _:
+            return False
 
 
 def _widest_vector(ctype: CType) -> int:

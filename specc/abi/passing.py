@@ -31,6 +31,7 @@ from specc.abi.classify import (
     has_flexible_array,
     natural_align,
 )
+from specc.abi.transparent import is_transparent
 from specc.layout import as_clang, is_atomic_aggregate
 from specc.place import GENERAL_REGISTERS, STACK, Piece
 from specc.prototype import (
@@ -91,7 +92,7 @@ def seat_arguments(result: CType, arguments: Sequence[CType], h: Hypothesis) -> 
             seats.append(Seat(NO_CLASS, None, reason))
             continue
         hide = bool(h.transparent and h.transparent[i])
-        ctype = _as_passed(ctype, hide)
+        ctype = _as_passed(ctype, hide, h)
         obstacle = _obstacle(ctype)
         if h.aligned and h.aligned[i] == UNKNOWN_ALIGNMENT:
             obstacle = f"has type `{spell(ctype)}`, whose alignment is not known, as that of others here is not"
@@ -105,12 +106,13 @@ def seat_arguments(result: CType, arguments: Sequence[CType], h: Hypothesis) -> 
     return Seating(tuple(seats), came_back, hidden)
 
 
-def _as_passed(ctype: CType, transparent: bool) -> CType:
+def _as_passed(ctype: CType, transparent: bool, h: Hypothesis) -> CType:
     """A transparent union is passed as its first member (GCC manual, "Common Type Attributes")."""
     t = bare(ctype)
-    if isinstance(t, Record) and t.members and (t.transparent or transparent) and t.kind == "union":
+    if isinstance(t, Record) and (t.transparent or transparent) and is_transparent(t, h):
+        assert t.members
         return decay(t.members[0].type)
-    return decay(ctype)
+    return ctype
 
 
 def _obstacle(ctype: CType) -> str:
@@ -145,13 +147,12 @@ def _seat_result(ctype: CType, h: Hypothesis) -> tuple[Seat, bool | None]:
         return Seat(NO_CLASS, None, obstacle), None
     classes = classify(ctype, h, h.unnamed[-1] if h.unnamed else 0)
     if classes == IN_MEMORY:
-        # clang returns any vector in registers, be it illegal or not.
-        if (
-            h.compiler == "clang"
-            and isinstance(t, Vector | Float)
-            and not (isinstance(t, Vector) and t.size > 16 and size_of(t.element) == 16)
-        ):
-            return Seat(SSE, _vector_pieces(t.size)), False
+        # clang returns what is no aggregate in registers, whatever its class; as many of them as it takes.
+        scalar = not isinstance(t, Record | Array | Complex | BitInt)
+        if h.compiler == "clang" and scalar and not (isinstance(t, Vector) and t.size > 16 == size_of(t.element)):
+            if isinstance(t, Vector | Float):
+                return Seat(SSE, _vector_pieces(t.size)), False
+            return Seat(INTEGER, _general_pieces(t)), False
         return Seat(MEMORY, (), _memory_reason(ctype)), True
     general, sse = ["rax", "rdx"], ["xmm0", "xmm1"]
     pieces: list[Piece] = []
@@ -172,6 +173,11 @@ def _seat_result(ctype: CType, h: Hypothesis) -> tuple[Seat, bool | None]:
             case _:
                 pass
     return Seat(class_name(classes), tuple(pieces)), False
+
+
+def _general_pieces(t: CType) -> tuple[Piece, ...]:
+    size = size_of(t)
+    return tuple(Piece(8 * i, min(8, size - 8 * i), r) for i, r in enumerate(("rax", "rdx")[: (size + 7) // 8]))
 
 
 def _vector_pieces(size: int) -> tuple[Piece, ...]:
@@ -227,14 +233,21 @@ class _Call:
             self.counted_sse += need_sse
         wide = isinstance(t, Vector) and (size <= 8 or size > self.h.vector or size_of(t.element) == 16 < size)
         aggregate = isinstance(t, Record | Array | Complex | BitInt) or wide
-        if fits and aggregate:
-            pieces = self.eightbytes(classes, size)
+        if fits and (aggregate or size == 16 == 8 * need_gpr):  # a bare __int128 is two values, too
+            pieces = _join(self.eightbytes(classes, size))
+        elif aggregate and not size:
+            # Without bytes but of class MEMORY, for a flexible array: still a slot, unless cut down to an integer.
+            if self.counted_gpr < 6 or align > 8:
+                self.push(8, align)
+            return _NOWHERE
         elif aggregate:
-            pieces = (self.push(max(size, 1), align),)
+            pieces = (self.push(size, align),)
         else:
-            pieces = self.scalar(t, size, align)
+            pieces = _join(self.scalar(t, size, align))
         if any(p.where == STACK for p in pieces):
             return Seat(MEMORY, pieces, reason or "the registers for it are taken")
+        if memory:  # only what clang's front end believes
+            return Seat(INTEGER if pieces[0].where in GENERAL_REGISTERS else SSE, pieces)
         return Seat(class_name(classes), pieces)
 
     def scalar(self, t: CType, size: int, align: int) -> tuple[Piece, ...]:
@@ -290,6 +303,23 @@ class _Call:
 
 
 _NOWHERE: Final = Seat(NO_CLASS, (), "a record without bytes has no place")
+
+
+def _join(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+    """Stack pieces that follow each other in argument and stack alike are one."""
+    if len(pieces) < 2:
+        return pieces
+    joined = [pieces[0]]
+    for p in pieces[1:]:
+        last = joined[-1]
+        if (
+            p.where == last.where == STACK
+            and p.stack_offset - last.stack_offset == last.size == p.arg_offset - last.arg_offset
+        ):
+            joined[-1] = Piece(last.arg_offset, last.size + p.size, STACK, 0, last.stack_offset)
+        else:
+            joined.append(p)
+    return tuple(joined)
 
 
 def _is_empty(ctype: CType) -> bool:
