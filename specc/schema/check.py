@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from specc.diagnostics import Location, Report, did_you_mean
-from specc.schema.rules import PLANNED, PLANNED_KINDS, Rule
+from specc.schema.rules import PLANNED, PLANNED_KINDS, Rule, ecma
 from specc.schema.words import TYPE_WORDS, cut, either, inline, pair, show, type_word
 from specc.source import Document, Entry, Node, plain
 
@@ -105,7 +105,7 @@ class _Checker:
         elif rule.max_length is not None and len(value) > rule.max_length:
             message = f"{label} has {len(value):,} characters; {rule.max_length:,} are allowed"
             self.report.error("SP108", message, node.where)
-        elif rule.pattern is not None and not rule.pattern.search(value):
+        elif rule.pattern is not None and not ecma(rule.pattern).search(value):
             notes = [_DOTTED] if rule.name in ("function", "symbol") and re.search(r"\w\.\w", value) else []
             message = f"{label} cannot be {show(value)}"
             self.report.error("SP106", message, node.where, help=rule.pattern_means, notes=notes)
@@ -161,7 +161,7 @@ class _Checker:
             if inner is not None:
                 self.node(entry.value, inner, f"`{name}`")
                 continue
-            matching = [r for pattern, r in rule.pattern_properties if pattern.search(name)]
+            matching = [r for pattern, r in rule.pattern_properties if ecma(pattern).search(name)]
             if matching:
                 for one in matching:
                     self.node(entry.value, one, f"`{name}`")
