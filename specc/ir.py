@@ -179,13 +179,28 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """Code in an ELF file, as the spec names it: `symbol` with its version if one was written ("memcpy@@GLIBC_2.14")."""
+
+    path: str
+    symbol: str | None
+    offset: int
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
-    """One program (two with an `entry`). `user` says that its pointers and its stack are a process's."""
+    """One program (two with an `entry`). `user` says that its pointers and its stack are a process's.
+
+    What it attaches to is a kernel's `function`, or a `target` in an ELF file: one of them is None.
+    """
 
     name: str
     symbol: str
     section: str
     kind: str
+    function: str | None
+    target: Target | None
     user: bool
     prototype: Prototype | None
     placement: Placement | None

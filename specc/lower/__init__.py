@@ -9,11 +9,23 @@ with the reason that `abi` gave; nothing after this stage refuses or guesses.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from textwrap import wrap
 
 from specc.declare import prove_layouts
 from specc.diagnostics import Location, Report
-from specc.ir import CONTEXT, FALLIBLE_CONTEXT, Capture, Constant, Entry, Event, Probe, Program, Role, Saved, Store
+from specc.ir import (
+    CONTEXT,
+    FALLIBLE_CONTEXT,
+    Capture,
+    Constant,
+    Entry,
+    Event,
+    Probe,
+    Program,
+    Role,
+    Saved,
+    Store,
+    Target,
+)
 from specc.lower.arguments import RETURN, RETURN_FIELD, Resolved, Value, select
 from specc.lower.captures import Captured, capture
 from specc.lower.event import Planned, lay_out_event, lay_out_fields
@@ -77,6 +89,8 @@ def _probe(spec: Spec, probe: ProbeSpec, number: int, known: Resolved | None, re
         symbol,
         section(probe, at_return=at_return),
         probe.kind,
+        probe.function.text if probe.function is not None and probe.target is None else None,
+        _target(probe),
         probe.kind in USER_KINDS,
         known.prototype if known else None,
         known.placement if known else None,
@@ -87,6 +101,13 @@ def _probe(spec: Spec, probe: ProbeSpec, number: int, known: Resolved | None, re
         _place_lines(values, known),
         probe.where,
     )
+
+
+def _target(probe: ProbeSpec) -> Target | None:
+    target = probe.target
+    if target is None:
+        return None
+    return Target(target.path.text, target.symbol.text if target.symbol else None, target.offset, target.pid)
 
 
 def section(probe: ProbeSpec, *, at_return: bool) -> str:
@@ -264,11 +285,24 @@ def _check_symbols(spec: Spec, probes: list[Probe], report: Report) -> None:
             taken[name] = probe.where
 
 
+def _wrapped(declaration: str) -> list[str]:
+    """A declaration in lines of bearable length, broken between parameters."""
+    lines = [""]
+    for part in declaration.split(", "):
+        joined = f"{lines[-1]}, {part}" if lines[-1] else part
+        if len(joined) <= 96 or not lines[-1]:
+            lines[-1] = joined
+        else:
+            lines[-1] += ","
+            lines.append(f"    {part}")
+    return lines
+
+
 def _place_lines(values: list[Value], known: Resolved | None) -> tuple[str, ...]:
     """The comment above a program: the prototype, and the place of each value and why it is there."""
     if known is None:
         return ()
-    lines = wrap(f"{spell_prototype(known.prototype)};", width=100, subsequent_indent="\t", break_on_hyphens=False)
+    lines = _wrapped(f"{spell_prototype(known.prototype)};")
     if known.prototype.source:
         lines.append(f"declared in {known.prototype.source}")
     if known.placement.hidden_return_pointer:
