@@ -112,8 +112,8 @@ _Static_assert(__builtin_offsetof(struct futex_do_futex_event, uaddr2) == 56, "f
 _Static_assert(__builtin_offsetof(struct futex_do_futex_event, val2) == 64, "futex_do_futex_event.val2");
 _Static_assert(__builtin_offsetof(struct futex_do_futex_event, val3) == 68, "futex_do_futex_event.val3");
 
-/* long do_futex(__user u32 *uaddr, int op, u32 val, s64 *timeout, __user u32 *uaddr2, u32 val2, u32
- *  val3);
+/* long do_futex(__user u32 *uaddr, int op, u32 val, s64 *timeout, __user u32 *uaddr2, u32 val2,
+ *     u32 val3);
  * declared in the spec
  * uaddr   rdi
  * op      rsi
@@ -195,8 +195,8 @@ struct {
 	__type(value, struct futex_futex_done_entry);
 } futex_futex_done_calls SEC(".maps");
 
-/* long do_futex(__user u32 *uaddr, int op, u32 val, s64 *timeout, __user u32 *uaddr2, u32 val2, u32
- *  val3);
+/* long do_futex(__user u32 *uaddr, int op, u32 val, s64 *timeout, __user u32 *uaddr2, u32 val2,
+ *     u32 val3);
  * declared in the spec
  * uaddr         rdi
  * val3          sp+8  the 6 general registers are taken
@@ -252,4 +252,4 @@ int futex_futex_done(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 bf2f7f49953dd43a */
+/* specc: sha256 c70a06b0f84ace24 */

@@ -111,8 +111,8 @@ _Static_assert(__builtin_offsetof(struct gup_gup_event, gup_flags) == 56, "gup_g
 _Static_assert(__builtin_offsetof(struct gup_gup_event, vmas) == 64, "gup_gup_event.vmas");
 _Static_assert(__builtin_offsetof(struct gup_gup_event, locked) == 72, "gup_gup_event.locked");
 
-/* long __get_user_pages(struct mm_struct *mm, unsigned long start, unsigned long nr_pages, unsigned
- *  int gup_flags, struct page **pages, struct vm_area_struct **vmas, int *locked);
+/* long __get_user_pages(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
+ *     unsigned int gup_flags, struct page **pages, struct vm_area_struct **vmas, int *locked);
  * declared in include/gup.h:19
  * start      rsi
  * nr_pages   rdx
@@ -187,8 +187,8 @@ struct {
 	__type(value, struct gup_gup_done_entry);
 } gup_gup_done_calls SEC(".maps");
 
-/* long __get_user_pages(struct mm_struct *mm, unsigned long start, unsigned long nr_pages, unsigned
- *  int gup_flags, struct page **pages, struct vm_area_struct **vmas, int *locked);
+/* long __get_user_pages(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
+ *     unsigned int gup_flags, struct page **pages, struct vm_area_struct **vmas, int *locked);
  * declared in include/gup.h:19
  * start         rsi
  * nr_pages      rdx
@@ -239,4 +239,4 @@ int gup_gup_done(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 4bc153d6e57a382c */
+/* specc: sha256 99ad081eb06b501a */

@@ -96,9 +96,9 @@ _Static_assert(__builtin_offsetof(struct gup_4_18_gup_event, pages) == 64, "gup_
 _Static_assert(__builtin_offsetof(struct gup_4_18_gup_event, vmas) == 72, "gup_4_18_gup_event.vmas");
 _Static_assert(__builtin_offsetof(struct gup_4_18_gup_event, nonblocking) == 80, "gup_4_18_gup_event.nonblocking");
 
-/* long __get_user_pages(struct task_struct *tsk, struct mm_struct *mm, unsigned long start, unsigned
- *  long nr_pages, unsigned int gup_flags, struct page **pages, struct vm_area_struct **vmas, int
- *  *nonblocking);
+/* long __get_user_pages(struct task_struct *tsk, struct mm_struct *mm, unsigned long start,
+ *     unsigned long nr_pages, unsigned int gup_flags, struct page **pages,
+ *     struct vm_area_struct **vmas, int *nonblocking);
  * declared in include/gup.h:14
  * start        rdx
  * nr_pages     rcx
@@ -131,4 +131,4 @@ int gup_4_18_gup(struct pt_regs *ctx)
 		lose(0);
 	return 0;
 }
-/* specc: sha256 e38ae832a89dc0a1 */
+/* specc: sha256 f3d392f06d47686e */

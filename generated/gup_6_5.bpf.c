@@ -89,8 +89,8 @@ _Static_assert(__builtin_offsetof(struct gup_6_5_gup_event, nr_pages) == 48, "gu
 _Static_assert(__builtin_offsetof(struct gup_6_5_gup_event, gup_flags) == 56, "gup_6_5_gup_event.gup_flags");
 _Static_assert(__builtin_offsetof(struct gup_6_5_gup_event, locked) == 64, "gup_6_5_gup_event.locked");
 
-/* long __get_user_pages(struct mm_struct *mm, unsigned long start, unsigned long nr_pages, unsigned
- *  int gup_flags, struct page **pages, int *locked);
+/* long __get_user_pages(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
+ *     unsigned int gup_flags, struct page **pages, int *locked);
  * declared in include/gup.h:24
  * start      rsi
  * nr_pages   rdx
@@ -122,4 +122,4 @@ int gup_6_5_gup(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 6048fb2c2e84fd07 */
+/* specc: sha256 ff2375137338c6ad */

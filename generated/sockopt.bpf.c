@@ -105,7 +105,8 @@ _Static_assert(__builtin_offsetof(struct sockopt_set_event, optname) == 52, "soc
 _Static_assert(__builtin_offsetof(struct sockopt_set_event, optval) == 56, "sockopt_set_event.optval");
 _Static_assert(__builtin_offsetof(struct sockopt_set_event, optlen) == 72, "sockopt_set_event.optlen");
 
-/* int tcp_setsockopt(struct sock *sk, int level, int optname, sockptr_t optval, unsigned int optlen);
+/* int tcp_setsockopt(struct sock *sk, int level, int optname, sockptr_t optval,
+ *     unsigned int optlen);
  * declared in include/net.h:12
  * sk       rdi
  * level    rsi
@@ -164,7 +165,8 @@ _Static_assert(__builtin_offsetof(struct sockopt_get_event, optname) == 40, "soc
 _Static_assert(__builtin_offsetof(struct sockopt_get_event, optval) == 48, "sockopt_get_event.optval");
 _Static_assert(__builtin_offsetof(struct sockopt_get_event, length) == 64, "sockopt_get_event.length");
 
-/* int do_ip_getsockopt(struct sock *sk, int level, int optname, sockptr_t optval, sockptr_t optlen);
+/* int do_ip_getsockopt(struct sock *sk, int level, int optname, sockptr_t optval,
+ *     sockptr_t optlen);
  * declared in include/net.h:13
  * level    rsi
  * optname  rdx
@@ -198,4 +200,4 @@ int sockopt_get(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 9e1070dfc99e3f16 */
+/* specc: sha256 cebbc32e4b55bc31 */

@@ -82,7 +82,7 @@ _Static_assert(__builtin_offsetof(struct floats_spilled_event, l) == 40, "floats
 _Static_assert(__builtin_offsetof(struct floats_spilled_event, m) == 56, "floats_spilled_event.m");
 
 /* void f(double a, double b, double c, double d, double e, double f, double g, double h, double i,
- *  float j, long double k, __int128 l, int m);
+ *     float j, long double k, __int128 l, int m);
  * declared in the spec
  * i  sp+8          the 8 SSE registers are taken
  * j  sp+16         the 8 SSE registers are taken
@@ -115,4 +115,4 @@ int floats_spilled(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 c785336c37a6e4a7 */
+/* specc: sha256 e142d82b334af9b8 */

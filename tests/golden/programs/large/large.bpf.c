@@ -103,8 +103,8 @@ _Static_assert(__builtin_offsetof(struct large_f_event, block) == 536, "large_f_
 _Static_assert(__builtin_offsetof(struct large_f_event, tail) == 1048, "large_f_event.tail");
 _Static_assert(__builtin_offsetof(struct large_f_event, last) == 1056, "large_f_event.last");
 
-/* void f(struct block head, long a, long b, long c, long d, long e, long g, long tail, struct block
- *  block, int last);
+/* void f(struct block head, long a, long b, long c, long d, long e, long g, long tail,
+ *     struct block block, int last);
  * declared in f.h:2
  * head   sp+8..sp+519     larger than 16 bytes
  * block  sp+528..sp+1039  larger than 16 bytes
@@ -198,4 +198,4 @@ int large_f(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 119bdfeee83fe6c3 */
+/* specc: sha256 164fa0a834128120 */

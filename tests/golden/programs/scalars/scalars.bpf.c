@@ -108,8 +108,8 @@ _Static_assert(__builtin_offsetof(struct scalars_f_event, cv) == 88, "scalars_f_
 _Static_assert(__builtin_offsetof(struct scalars_f_event, last) == 96, "scalars_f_event.last");
 
 /* void f(_Bool flag, signed char c, unsigned char uc, short s, port_t port, int i, unsigned int u,
- *  long l, unsigned long long ull, enum colour colour, enum wide wide, enum below below, char *text,
- *  int array[4], int (*callback)(int), const volatile int *cv, _Bool last);
+ *     long l, unsigned long long ull, enum colour colour, enum wide wide, enum below below,
+ *     char *text, int array[4], int (*callback)(int), const volatile int *cv, _Bool last);
  * declared in f.h:6
  * flag      rdi
  * c         rsi
@@ -166,4 +166,4 @@ int scalars_f(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 ef91e3dae5bbb4d9 */
+/* specc: sha256 111688aa9c87eba6 */

@@ -91,8 +91,8 @@ _Static_assert(__builtin_offsetof(struct stack_runs_f_event, h) == 32, "stack_ru
 _Static_assert(__builtin_offsetof(struct stack_runs_f_event, j) == 33, "stack_runs_f_event.j");
 _Static_assert(__builtin_offsetof(struct stack_runs_f_event, last) == 34, "stack_runs_f_event.last");
 
-/* long f(long a, long b, long c, long d, long e, long f, int g, char h, long i, unsigned char j, long
- *  k, short l);
+/* long f(long a, long b, long c, long d, long e, long f, int g, char h, long i, unsigned char j,
+ *     long k, short l);
  * declared in f.h:1
  * g     sp+8   the 6 general registers are taken
  * h     sp+16  the 6 general registers are taken
@@ -124,4 +124,4 @@ int stack_runs_f(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 715eb5c4af987a10 */
+/* specc: sha256 feca260cba9807b4 */
