@@ -34,29 +34,32 @@ def session(request: str | None, btf_files: Sequence[str] = ()) -> Session:
 
 def front(path: Path, session: Session, report: Report, *, resolve: bool = True) -> Program | None:
     """A spec file to its program; None when errors were reported, or when `resolve` is off."""
+    findings = Report()
+    try:
+        program = _front(path, session, findings, resolve)
+    except Stop as problem:
+        findings.diagnostics.append(problem.diagnostic)
+        program = None
+    report.extend(findings)
+    return None if findings.failed else program
+
+
+def _front(path: Path, session: Session, report: Report, resolve: bool) -> Program | None:
     from specc.source import load
     from specc.spec import missing_files, read_spec
 
-    try:
-        document = load(path)
-    except Stop as problem:
-        report.diagnostics.append(problem.diagnostic)
-        return None
-    spec = read_spec(document, report)
+    spec = read_spec(load(path), report)
     if spec is None:
         return None
-    before = len(report.diagnostics)
     missing_files(spec, path.parent, report)
-    if len(report.diagnostics) > before or not resolve:
+    if report.failed or not resolve:
         return None
 
     from specc.lower import lower
     from specc.resolve import resolve as resolve_prototypes
 
-    before = len(report.diagnostics)
     resolved = resolve_prototypes(spec, session.sources, report)
-    if len(report.diagnostics) > before and not resolved:
-        return None
+    # What has no prototype has been reported; the other probes' errors are told in the same run.
     return lower(spec, resolved, report)
 
 
