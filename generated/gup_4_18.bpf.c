@@ -40,6 +40,14 @@ struct pt_regs {
 
 char LICENSE[] SEC("license") = "GPL";
 
+/* Set before the load to record one process only. While it is 0 the verifier takes the test out of the programs. */
+const volatile __u32 gup_4_18_pid = 0;
+
+static __always_inline int unwanted(void)
+{
+	return gup_4_18_pid && gup_4_18_pid != bpf_get_current_pid_tgid() >> 32;
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
 	__uint(key_size, sizeof(__u32));
@@ -114,6 +122,8 @@ int gup_4_18_gup(struct pt_regs *ctx)
 	__u64 stack[2];
 	struct gup_4_18_gup_event event, *e = &event;
 
+	if (unwanted())
+		return 0;
 	e->probe = 0;
 	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
 	e->timestamp = bpf_ktime_get_ns();
@@ -131,4 +141,4 @@ int gup_4_18_gup(struct pt_regs *ctx)
 		lose(0);
 	return 0;
 }
-/* specc: sha256 f3d392f06d47686e */
+/* specc: sha256 8ec1cee4c35c9d37 */

@@ -39,6 +39,14 @@ struct pt_regs {
 
 char LICENSE[] SEC("license") = "GPL";
 
+/* Set before the load to record one process only. While it is 0 the verifier takes the test out of the programs. */
+const volatile __u32 gup_6_5_pid = 0;
+
+static __always_inline int unwanted(void)
+{
+	return gup_6_5_pid && gup_6_5_pid != bpf_get_current_pid_tgid() >> 32;
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1048576);
@@ -103,6 +111,8 @@ int gup_6_5_gup(struct pt_regs *ctx)
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct gup_6_5_gup_event *e;
 
+	if (unwanted())
+		return 0;
 	e = bpf_ringbuf_reserve(&gup_6_5_events, sizeof(*e), 0);
 	if (!e) {
 		lose(0);
@@ -122,4 +132,4 @@ int gup_6_5_gup(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 ff2375137338c6ad */
+/* specc: sha256 5de67796b1ad98d8 */

@@ -122,7 +122,7 @@ _CONTEXT_HELPERS = {
 
 def _helpers(program: Program, contexts: set[str]) -> list[str]:
     """Declarations of the helpers that a program calls, and of no others."""
-    used = {_CONTEXT_HELPERS[c] for c in contexts}
+    used = {_CONTEXT_HELPERS[c] for c in contexts} | {"bpf_get_current_pid_tgid"}  # which the filter by process needs
     if program.buffer == "ring":
         used |= {"bpf_ringbuf_reserve", "bpf_ringbuf_submit"}
     else:
@@ -130,8 +130,6 @@ def _helpers(program: Program, contexts: set[str]) -> list[str]:
     if contexts & set(FALLIBLE_CONTEXT):
         used |= {"bpf_probe_read_kernel"}
     for probe in program.probes:
-        if probe.entry:
-            used |= {"bpf_get_current_pid_tgid"}
         if probe.capture.reads or (probe.entry and probe.entry.capture.reads):
             used |= {"bpf_probe_read_user" if probe.user else "bpf_probe_read_kernel"}
     return [text for name, text in _HELPERS.items() if name in used]

@@ -271,7 +271,7 @@ def _check_room(spec: Spec, probe: ProbeSpec, event: Event, now: Captured, repor
 
 def _check_symbols(spec: Spec, probes: list[Probe], report: Report) -> None:
     """The C identifiers of a file: two probes' derived names can meet, say those of `a` and of `a_entry`."""
-    taken: dict[str, Location | None] = {f"{spec.name}_events": None, f"{spec.name}_lost": None}
+    taken: dict[str, Location | None] = dict.fromkeys(f"{spec.name}_{n}" for n in ("events", "lost", "pid"))
     for probe in probes:
         names = [probe.symbol] + ([probe.entry.symbol, probe.entry.map] if probe.entry else [])
         for name in names:

@@ -41,6 +41,14 @@ struct pt_regs {
 
 char LICENSE[] SEC("license") = "GPL";
 
+/* Set before the load to record one process only. While it is 0 the verifier takes the test out of the programs. */
+const volatile __u32 user_pid = 0;
+
+static __always_inline int unwanted(void)
+{
+	return user_pid && user_pid != bpf_get_current_pid_tgid() >> 32;
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1048576);
@@ -105,6 +113,8 @@ int user_plain(struct pt_regs *ctx)
 {
 	struct user_plain_event *e;
 
+	if (unwanted())
+		return 0;
 	e = bpf_ringbuf_reserve(&user_events, sizeof(*e), 0);
 	if (!e) {
 		lose(0);
@@ -142,6 +152,8 @@ int user_text(struct pt_regs *ctx)
 	__u64 stack[1];
 	struct user_text_event *e;
 
+	if (unwanted())
+		return 0;
 	e = bpf_ringbuf_reserve(&user_events, sizeof(*e), 0);
 	if (!e) {
 		lose(1);
@@ -169,6 +181,8 @@ int user_inside(struct pt_regs *ctx)
 {
 	struct user_inside_event *e;
 
+	if (unwanted())
+		return 0;
 	e = bpf_ringbuf_reserve(&user_events, sizeof(*e), 0);
 	if (!e) {
 		lose(2);
@@ -227,6 +241,8 @@ int user_one_process_entry(struct pt_regs *ctx)
 	struct user_one_process_entry saved, *s = &saved;
 	__u64 stack[1];
 
+	if (unwanted())
+		return 0;
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->stack_error = bpf_probe_read_user(stack, 8, (const void *)(ctx->sp + 8));
 	s->g = (__s8)stack[0]; /* sp+8 */
@@ -242,6 +258,8 @@ int user_one_process(struct pt_regs *ctx)
 	const struct user_one_process_entry *entry;
 	struct user_one_process_event *e;
 
+	if (unwanted())
+		return 0;
 	entry = bpf_map_lookup_elem(&user_one_process_calls, &frame);
 	if (!entry) {
 		miss(3); /* entered before the probe was there, or while it could not run */
@@ -284,6 +302,8 @@ int user_versioned(struct pt_regs *ctx)
 {
 	struct user_versioned_event *e;
 
+	if (unwanted())
+		return 0;
 	e = bpf_ringbuf_reserve(&user_events, sizeof(*e), 0);
 	if (!e) {
 		lose(4);
@@ -318,6 +338,8 @@ int user_colon(struct pt_regs *ctx)
 {
 	struct user_colon_event *e;
 
+	if (unwanted())
+		return 0;
 	e = bpf_ringbuf_reserve(&user_events, sizeof(*e), 0);
 	if (!e) {
 		lose(5);
@@ -331,4 +353,4 @@ int user_colon(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 11645988cfa5661d */
+/* specc: sha256 07fb6fc9f234dbde */
