@@ -238,20 +238,24 @@ def _saved_stores(entry: Entry) -> list[Store]:
 
 
 def _check_fields(probe: ProbeSpec, event: Event, values: list[Value], report: Report) -> bool:
-    """No two members of an event have one name; the value that came second is the one to rename."""
+    """No two members of an event, and no two keys of a record, have one name; the value is what can be renamed."""
     places = {v.name: v.where for v in values}
-    seen: set[str] = set()
+    shown = [f for f in event.fields if f.role in (Role.CONTEXT, Role.VALUE)]
+    taken = {f.name for f in event.fields if f.role is not Role.VALUE} | {"probe"}
+    # A record tells a failed read under the key NAME_error.
+    taken |= {f"{f.record_key}_error" for f in shown if f.status is not None}
     fine = True
-    for field in sorted(event.fields, key=lambda f: f.role is Role.VALUE):
-        if field.name in seen:
-            fine = False
-            report.error(
-                "SP241",
-                f"two fields of `{probe.name.text}` would be called `{field.name}`",
-                places.get(field.name, probe.where),
-                help=f"give it another name: {{{field.name}: {{as: {field.name}_}}}}",
-            )
-        seen.add(field.name)
+    for field in (f for f in shown if f.role is Role.VALUE):
+        for name in dict.fromkeys((field.name, field.record_key)):
+            if name in taken:
+                fine = False
+                report.error(
+                    "SP241",
+                    f"two fields of `{probe.name.text}` would be called `{name}`",
+                    places.get(field.name, probe.where),
+                    help=f"give it another name: {{{name}: {{as: {name}_}}}}",
+                )
+            taken.add(name)
     return fine
 
 
