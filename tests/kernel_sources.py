@@ -74,7 +74,9 @@ def _fetch(package: str, target: Path, only: tuple[str, ...] = ()) -> None:
         _run("apt-get", "-q", "download", package, cwd=work)
         (deb,) = work.glob("*.deb")
         if only:
-            _run("sh", "-c", f"dpkg-deb --fsys-tarfile {deb.name} | tar -xf - --wildcards './usr/src/*.tar.xz'", cwd=work)
+            _run(
+                "sh", "-c", f"dpkg-deb --fsys-tarfile {deb.name} | tar -xf - --wildcards './usr/src/*.tar.xz'", cwd=work
+            )
             (archive,) = work.glob("usr/src/*.tar.xz")
             top = archive.name.removesuffix(".tar.xz")
             _run("tar", "-xJf", str(archive), "-C", str(out), "--strip-components=1", *(f"{top}/{f}" for f in only))
@@ -121,7 +123,7 @@ def _flags(common: Path, flavour: Path) -> tuple[str, ...]:
         "-nostdinc",
         *(f"-I{f}" for f in folders),
         *(word for name in first for word in ("-include", str(shared / "include/linux" / name))),
-        *('-D__KERNEL__ -DKBUILD_MODNAME="specc" -DKBUILD_BASENAME="specc" -std=gnu11 -fshort-wchar -m64 -mno-sse'.split()),
+        "-D__KERNEL__", '-DKBUILD_MODNAME="specc"', '-DKBUILD_BASENAME="specc"', "-std=gnu11", "-fshort-wchar", "-mno-sse",
     )  # fmt: skip
 
 

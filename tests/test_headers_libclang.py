@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from kernel_sources import KernelSources, Unavailable, kernel_sources
+
 from specc.diagnostics import Stop
 from specc.headers import HeaderIndex, preprocess
 from specc.prototype import (

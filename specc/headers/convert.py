@@ -449,7 +449,7 @@ class Converter:
         return parsed.where(coord)
 
     def _innermost(self, node: Any) -> Any:
-        inner = getattr(node, "type", None)
+        inner: Any = getattr(node, "type", None)
         while type(inner).__name__ in ("PtrDecl", "ArrayDecl", "FuncDecl"):
             inner = inner.type
         return inner if type(inner).__name__ == "TypeDecl" else None

@@ -11,13 +11,13 @@ import re
 from typing import Final
 
 from specc.diagnostics import Location, Stop, did_you_mean, stop
+from specc.headers.clean import clean
 from specc.headers.index import HeaderIndex
-from specc.headers.names import KEYWORDS, TYPES, declared_names
+from specc.headers.names import declared_names, type_candidates
 from specc.headers.scan import Scan
 from specc.prototype import Parameter, Prototype
 
 _NAME: Final = "<prototype>"
-_TOKEN: Final = re.compile(r"[A-Za-z_$][\w$]*|[^\s\w]")
 
 
 def parse_declaration(text: str, index: HeaderIndex | None, where: Location) -> Prototype:
@@ -50,7 +50,9 @@ def _parse(source: str, index: HeaderIndex | None, where: Location) -> Prototype
     if len(scan.starts) != 1:
         raise stop("SP216", f"{len(scan.starts)} declarations: a prototype is exactly one", where)
     known = set(sub.type_names())
-    unknown = [n for n in type_candidates(source) if n not in known]
+    cleaned = clean(scan, 0, len(source))
+    candidates = [name for name, _ in type_candidates(cleaned.text)]
+    unknown = [n for n in candidates if n not in known and n not in cleaned.placeholders]
     if unknown:
         raise stop(
             "SP214",
@@ -82,38 +84,3 @@ def _parse(source: str, index: HeaderIndex | None, where: Location) -> Prototype
         where,
         f"the prototype at {where.short()}",
     )
-
-
-def type_candidates(source: str) -> list[str]:
-    """Identifiers that stand where only a type name can: first in the declaration, or in a parameter."""
-    from specc.headers.clean import clean
-
-    tokens = _TOKEN.findall(clean(Scan(source, _NAME), 0, len(source)).text)
-    out: list[str] = []
-    lists: list[bool] = []  # for each open parenthesis, whether it is a parameter list
-    fresh, typed = True, False
-    for at, token in enumerate(tokens):
-        if token == "(":
-            before = tokens[at - 1] if at else ""
-            is_list = before in (")", "]") or (before.isidentifier() and before not in KEYWORDS and not fresh)
-            lists.append(is_list)
-            if is_list:
-                fresh, typed = True, False
-        elif token == ")":
-            if lists:
-                lists.pop()
-            fresh = False
-        elif token == "," and lists and lists[-1]:
-            fresh, typed = True, False
-        elif token in TYPES:
-            typed = True
-            fresh = False
-        elif token in ("[",):
-            fresh = False
-        elif token.isidentifier() and token not in KEYWORDS and fresh and not typed:
-            if tokens[at + 1 : at + 2] == ["("] and not lists and not out:
-                continue  # `f(int)`: the return type is missing, which the parser says better
-            out.append(token)
-            typed = True
-            fresh = False
-    return out

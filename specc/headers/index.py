@@ -40,7 +40,7 @@ class HeaderIndex:
         self._scan: Final = Scan(text, name)
         self._parent: Final = parent
         self._extra: Final[dict[str, CType]] = {**WELL_KNOWN, **BUILTINS} if well_known else BUILTINS
-        self._syntax: Final = Syntax(self._scan, self._is_type)
+        self._syntax: Final = Syntax(self._scan, self._is_type, self.type_names)
         self._converter: Final = Converter(self)
         self._parsed: dict[int, Parsed] = {}
         self._typedefs: dict[str, list[int]] = {}  # name -> chunks that declare it
@@ -128,7 +128,8 @@ class HeaderIndex:
             parsed, node = sub._syntax.operand(0, len(text))
             if type(node).__name__ != "Typename":
                 raise stop("SP213", f"`{text}` is an expression, not the name of a C type", where)
-            return self._guarded(where, sub._converter.declared, parsed, node, True)
+            found: CType = self._guarded(where, sub._converter.declared, parsed, node, True)
+            return found
         except Stop as e:
             d = e.diagnostic
             if d.where is not None and d.where.file == "<type>":
@@ -289,7 +290,7 @@ class HeaderIndex:
             fast = fast_function(scan.code, start, end)
             if fast is not None:
                 return [fast] if fast else []
-        elif "(" not in scan.code[scan.code.rfind("}", start, end) : end]:
+        elif "(" not in scan.code[scan.code.rfind("}", start, end) : end] + scan.code[start : scan.aggregates[number]]:
             return []
         out = []
         for found in declared_names(scan, start, end):

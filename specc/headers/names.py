@@ -196,3 +196,40 @@ def _declarator(tokens: list[str], at: int, typedef: bool, base: str | None, out
         at = _skip(tokens, at)
     out.append(Declared(name, typedef, function, base if plain else None))
     return at
+
+
+def type_candidates(text: str) -> list[tuple[str, int]]:
+    """Identifiers (and their offsets in cleaned text) that stand where only a type name can: first in a declaration,
+    a member or a parameter. For the error that names an unknown type; pycparser only says that it is lost."""
+    tokens = [(m[0], m.start()) for m in _TOKEN.finditer(text)]
+    out: list[tuple[str, int]] = []
+    open_: list[str] = []  # for each open bracket: "parameters", "members" or ""
+    fresh = True  # no type specifier yet
+    for at, (token, offset) in enumerate(tokens):
+        before = tokens[at - 1][0] if at else ""
+        if token == "(":
+            is_list = before == ")" or before == "]" or (_is_name(before or "(") and not fresh)
+            open_.append("parameters" if is_list else "")
+            fresh = fresh or is_list
+        elif token == "{":
+            earlier = [t for t, _ in tokens[max(0, at - 2) : at]]
+            is_record = any(t in ("struct", "union") for t in earlier)
+            open_.append("members" if is_record else "")
+            fresh = is_record
+        elif token in ("[",):
+            open_.append("")
+        elif token in (")", "]", "}"):
+            if open_:
+                open_.pop()
+            fresh = False
+        elif (token == "," and open_[-1:] == ["parameters"]) or (token == ";" and open_[-1:] in ([], ["members"])):
+            fresh = True
+        elif token in TYPES:
+            fresh = False
+        elif fresh and _is_name(token) and open_[-1:] in ([], ["parameters"], ["members"]):
+            if tokens[at + 1 : at + 2] and tokens[at + 1][0] == "(" and not open_:
+                fresh = False  # `f(int)`: the return type is missing, which the parser says better
+                continue
+            out.append((token, offset))
+            fresh = False
+    return out

@@ -14,12 +14,12 @@ in the specifiers it is for every entity that the declaration declares.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
-from specc.diagnostics import Location, Stop, stop
+from specc.diagnostics import Location, Stop, did_you_mean, stop
 from specc.headers.attributes import CONVENTIONS, TAGS, Attribute
 from specc.headers.clean import Cleaned, clean
 from specc.headers.scan import Scan
@@ -40,7 +40,8 @@ class Parsed:
     type: dict[int, list[Attribute]] = field(default_factory=dict)  # offset of a `{` -> attributes
 
     def offset(self, coord: Any) -> int:
-        return self.start + self.line_starts[coord.line - 2] + int(coord.column) - 1
+        at: int = self.line_starts[coord.line - 2] + coord.column - 1
+        return self.start + at
 
     def where(self, coord: Any) -> Location:
         at = self.offset(coord)
@@ -60,9 +61,12 @@ def _parser() -> Any:
 
 
 class Syntax:
-    def __init__(self, scan: Scan, is_type: Callable[[str, int], bool]) -> None:
+    def __init__(
+        self, scan: Scan, is_type: Callable[[str, int], bool], type_names: Callable[[], Iterable[str]]
+    ) -> None:
         self._scan = scan
         self._is_type = is_type
+        self._type_names = type_names
 
     def declarations(self, start: int, end: int, body: bool = False) -> Parsed:
         """The declarations of a chunk; the range ends before the body if it is a function's."""
@@ -109,7 +113,15 @@ class Syntax:
         return parsed
 
     def _syntax_error(self, error: Exception, parsed: Parsed) -> Stop:
+        from specc.headers.names import type_candidates
+
         text = parsed.cleaned.text
+        for name, offset in type_candidates(text):
+            if name not in parsed.cleaned.placeholders and not self._is_type(name, parsed.start):
+                place = self._scan.location(parsed.start + offset, len(name))
+                names = set(self._type_names())
+                help_ = f"`{name}` becomes a type only further down" if name in names else did_you_mean(name, names)
+                return stop("SP214", f"unknown type `{name}`", place, help=help_)
         m = _ERROR.match(str(error))
         at = parsed.start + len(text) - len(text.lstrip())
         what = str(error) or type(error).__name__
