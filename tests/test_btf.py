@@ -638,6 +638,23 @@ def test_a_failure_does_not_spoil_other_functions() -> None:
         assert btf.prototype("good").parameters[0].type == Pointer(INT)
 
 
+def test_a_damaged_name_hides_nothing_else() -> None:
+    w = Writer()
+    w.typedef("t", _int(w))
+    w.add(8, 999_999, 1)
+    w.func("f", w.proto(0, [("x", 1)]))
+    btf = read(w)
+    for _ in range(10):  # searched at first, then from the index
+        assert btf.prototype("f").parameters[0].type == INT
+    w.enum("bad", [("A", 1)])
+    w.types[-8:-4] = struct.pack("<I", 999_999)
+    for _ in range(2):
+        assert refusal(lambda: read(w).constant("A"))[0] == "SP233"
+    spoilt = read(w)
+    for _ in range(2):
+        assert refusal(lambda: spoilt.constant("A"))[0] == "SP233"
+
+
 def test_unknown_kinds_are_stepped_over_where_the_blob_tells_their_length() -> None:
     w = Writer()
     w.add(40, third=7, rest=bytes(4 + 2 * 8), vlen=2)

@@ -239,7 +239,7 @@ class Blob:
         return sorted(ids)
 
     def index(self) -> dict[str, list[int]]:
-        """Every name of this blob's own types, with the ids that have it."""
+        """Every name of this blob's own types, with the ids that have it. A damaged name fits no query."""
         if self._index is None:
             index: dict[str, list[int]] = {}
             words, first = self.words, self.first_string
@@ -255,7 +255,10 @@ class Blob:
                 if offset:
                     name = get(offset)
                     if name is None:
-                        name = self.text(offset)
+                        try:
+                            name = self.text(offset)
+                        except Stop:
+                            continue
                     if name in index:
                         index[name].append(type_id)
                     else:

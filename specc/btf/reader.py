@@ -51,6 +51,7 @@ class Btf:
         self.base: Final[Btf | None] = base
         self.blob: Final[Blob] = Blob(data, name, base.blob if base else None)
         self.types: Final[Types] = Types(self.blob, base.types if base else None)
+        self._functions: list[str] | None = None
         self._constants: dict[str, set[int]] | None = None
 
     @property
@@ -59,8 +60,10 @@ class Btf:
 
     def functions(self) -> list[str]:
         """Names of all functions of this BTF (a module's without its base's), each once, in the file's order."""
-        ids = self.blob.ids_of_kind(_FUNC)
-        return list(dict.fromkeys(self.blob.text(self.blob.record(i).name_offset) for i in ids))
+        if self._functions is None:
+            ids = self.blob.ids_of_kind(_FUNC)
+            self._functions = list(dict.fromkeys(self.blob.text(self.blob.record(i).name_offset) for i in ids))
+        return list(self._functions)
 
     def prototype(self, name: str, where: Location | None = None) -> Prototype:
         """The prototype of the one function with this name. `where` is the place in the spec that names it."""
@@ -160,12 +163,13 @@ class Btf:
     def constant(self, name: str) -> int | None:
         """The value of an enum constant, or None when there is none of that name."""
         if self._constants is None:
-            self._constants = {}
+            constants: dict[str, set[int]] = {}
             for i in self.blob.ids_of_kind(_ENUMS):
                 made = self.types.whole(i)
                 if isinstance(made, Enum):
                     for word, value in made.members:
-                        self._constants.setdefault(word, set()).add(value)
+                        constants.setdefault(word, set()).add(value)
+            self._constants = constants
         values = self._constants.get(name)
         if values is None:
             return self.base.constant(name) if self.base else None
