@@ -110,6 +110,9 @@ class Converter:
     def constant_of(self, name: str) -> tuple[int, CType] | None:
         return self.environment.constant_of(name)
 
+    def define_constant(self, name: str, value: int, ctype: CType) -> None:
+        self.environment.define_constant(name, value, ctype)
+
     def entity_of(self, name: str) -> CType | None:
         return self.environment.entity_of(name)
 

@@ -8,16 +8,25 @@ In: a `Parsed` node and the converter.  Out: `Record` and `Enum`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from specc.diagnostics import stop
+from specc.diagnostics import Location, stop
+from specc.headers.attributes import Attribute
 from specc.headers.meaning import attribute_error, check_known
 from specc.headers.syntax import Parsed
 from specc.layout import lay_out
 from specc.prototype import INT, LONG, BitInt, CType, Enum, Int, Member, Record, bare, size_of, spell
 
-if TYPE_CHECKING:
-    from specc.headers.convert import Converter
+
+class Converter(Protocol):
+    """What a body needs of `convert.Converter`."""
+
+    def declared(self, parsed: Parsed, node: Any, need: bool) -> CType: ...
+    def operand_type(self, start: int, end: int, need: bool) -> CType: ...
+    def integer(self, parsed: Parsed, node: Any) -> int: ...
+    def alignment(self, parsed: Parsed, a: Attribute) -> int: ...
+    def where(self, parsed: Parsed, node: Any) -> Location: ...
+    def define_constant(self, name: str, value: int, ctype: CType) -> None: ...
 
 
 def build_record(converter: Converter, parsed: Parsed, node: Any) -> Record:
@@ -82,7 +91,7 @@ def _bits(ctype: CType) -> int:
 def build_enum(converter: Converter, parsed: Parsed, node: Any) -> Enum:
     """The enum that a node with enumerators defines; its constants become known to the environment."""
     brace = parsed.brace(node)
-    define = converter.environment.define_constant
+    define = converter.define_constant
     members: list[tuple[str, int]] = []
     following = 0
     for e in node.values.enumerators:
