@@ -8,6 +8,9 @@ The text holds no date, version, path or anything else of the machine: same prog
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,10 +140,40 @@ def _helpers(program: Program, contexts: set[str]) -> list[str]:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
+    from jinja2.bccache import Bucket
+
+    class Compiled(BytecodeCache):
+        """Templates as bytecode beside specc's own: compiling them takes as long as compiling the C they make.
+
+        What is read is checked by Jinja against the template's text and the versions of Jinja and Python.
+        """
+
+        def load_bytecode(self, bucket: Bucket) -> None:
+            with contextlib.suppress(OSError), open(self._path(bucket), "rb") as file:
+                bucket.load_bytecode(file)
+
+        def dump_bytecode(self, bucket: Bucket) -> None:
+            if sys.dont_write_bytecode:
+                return
+            path = self._path(bucket)
+            temporary = f"{path}.{os.getpid()}"
+            # An installation that cannot be written to works without.
+            with contextlib.suppress(OSError):
+                try:
+                    with open(temporary, "xb") as file:
+                        bucket.write_bytecode(file)
+                    os.replace(temporary, path)
+                finally:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(temporary)
+
+        def _path(self, bucket: Bucket) -> str:
+            return str(_HERE / "__pycache__" / f"{bucket.key}.{sys.implementation.cache_tag}.jinja")
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
+        bytecode_cache=Compiled(),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
