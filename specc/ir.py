@@ -192,7 +192,8 @@ class Target:
 class Probe:
     """One program (two with an `entry`). `user` says that its pointers and its stack are a process's.
 
-    What it attaches to is a kernel's `function`, or a `target` in an ELF file: one of them is None.
+    What it attaches to is a kernel's `function`, or a `target` in an ELF file: one of them is None. `used` are the
+    arguments that it records, by their names in the prototype, and "return".
     """
 
     name: str
@@ -204,6 +205,7 @@ class Probe:
     user: bool
     prototype: Prototype | None
     placement: Placement | None
+    used: tuple[str, ...]
     event: Event
     contexts: tuple[str, ...]
     capture: Capture

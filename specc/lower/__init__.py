@@ -26,7 +26,7 @@ from specc.ir import (
     Store,
     Target,
 )
-from specc.lower.arguments import RETURN, RETURN_FIELD, Resolved, Value, select
+from specc.lower.arguments import RETURN, RETURN_FIELD, Resolved, Value, argument_names, select
 from specc.lower.captures import Captured, capture
 from specc.lower.event import Planned, lay_out_event, lay_out_fields
 from specc.prototype import spell_prototype
@@ -94,6 +94,7 @@ def _probe(spec: Spec, probe: ProbeSpec, number: int, known: Resolved | None, re
         probe.kind in USER_KINDS,
         known.prototype if known else None,
         known.placement if known else None,
+        _used(probe, known),
         event,
         contexts,
         Capture(now.capture.reads, tuple(stores), now.capture.slots),
@@ -101,6 +102,15 @@ def _probe(spec: Spec, probe: ProbeSpec, number: int, known: Resolved | None, re
         _place_lines(values, known),
         probe.where,
     )
+
+
+def _used(probe: ProbeSpec, known: Resolved | None) -> tuple[str, ...]:
+    if probe.args is not None:
+        return tuple(a.name for a in probe.args)
+    if known is None:
+        return ()
+    readable = zip(argument_names(known.placement), known.placement.arguments, strict=True)
+    return (*(name for name, a in readable if a.readable), *([RETURN] if probe.kind in RETURN_KINDS else []))
 
 
 def _target(probe: ProbeSpec) -> Target | None:
