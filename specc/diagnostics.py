@@ -10,8 +10,6 @@ In: a code, a message and a `Location` from any stage.  Out: text (full, concise
 from __future__ import annotations
 
 import contextlib
-import difflib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -94,6 +92,8 @@ def stop(
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
     """A help line naming the closest candidate, or None when nothing is close."""
+    import difflib
+
     pool = sorted(set(candidates))
     close = difflib.get_close_matches(word, pool, n=1, cutoff=0.6)
     if not close:
@@ -132,6 +132,8 @@ def render(diagnostics: Sequence[Diagnostic], style: str, sources: Sources, *, c
         key=lambda d: (d.where is not None, d.where or Location(""), d.code, d.message),
     )
     if style == "json":
+        import json
+
         return json.dumps({"version": 1, "diagnostics": [_as_json(d) for d in ordered]}, indent=2) + "\n"
     if not ordered:
         return ""
