@@ -138,6 +138,11 @@ def _helpers(program: Program, contexts: set[str]) -> list[str]:
     return [text for name, text in _HELPERS.items() if name in used]
 
 
+def prepare() -> None:
+    """Import and set up what `emit` needs; worth doing while another process is waited for."""
+    _environment()
+
+
 @cache
 def _environment() -> Environment:
     from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined

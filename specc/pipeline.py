@@ -54,10 +54,13 @@ def _front(path: Path, session: Session, report: Report, resolve: bool) -> Progr
     missing_files(spec, path.parent, report)
     if report.failed or not resolve:
         return None
+    session.sources.start(spec)  # the preprocessor works while Python imports the rest
 
+    from specc.emit import prepare
     from specc.lower import lower
     from specc.resolve import resolve as resolve_prototypes
 
+    prepare()
     resolved = resolve_prototypes(spec, session.sources, report)
     # What has no prototype has been reported; the other probes' errors are told in the same run.
     return lower(spec, resolved, report)

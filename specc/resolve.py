@@ -20,7 +20,9 @@ from specc.spec import ProbeSpec, Spec
 
 if TYPE_CHECKING:
     from specc.btf import Btf
-    from specc.headers import HeaderIndex
+    from specc.headers import HeaderIndex, Preprocessing
+
+_Key = tuple[tuple[Path, ...], tuple[Path, ...], tuple[tuple[str, str], ...]]
 
 RUNNING_KERNEL = Path("/sys/kernel/btf/vmlinux")
 KERNEL_KINDS = frozenset({"kprobe", "kretprobe", "fentry", "fexit"})
@@ -36,20 +38,29 @@ class Sources:
     preprocessor: Callable[[], tuple[str, ...]]
     btf_files: tuple[Path, ...] = ()
     dependencies: dict[str, None] = field(default_factory=dict)
-    _headers: dict[object, tuple[HeaderIndex, tuple[str, ...]] | Stop] = field(default_factory=dict)
+    _headers: dict[_Key, tuple[HeaderIndex, tuple[str, ...]] | Stop] = field(default_factory=dict)
+    _started: dict[_Key, Preprocessing] = field(default_factory=dict)
     _btf: dict[Path, Btf] = field(default_factory=dict)
+
+    def start(self, spec: Spec) -> None:
+        """Start the preprocessor on a spec's headers; `headers` takes up what it gives. Raises Stop."""
+        from specc.headers import start_preprocess
+
+        key = _header_key(spec)
+        if not spec.headers or key in self._headers or key in self._started:
+            return
+        places = [h.where for h in spec.headers]
+        self._started[key] = start_preprocess(*key, self.preprocessor(), places=places)
 
     def headers(self, spec: Spec) -> HeaderIndex | None:
         """The index of a spec's headers, None when it names none. Raises Stop."""
         if not spec.headers:
             return None
-        base = Path(spec.path).parent
-        names = tuple(Path(h.text) if h.text.startswith("<") else base / h.text for h in spec.headers)
-        dirs = tuple(base / d.text for d in spec.include_dirs)
-        key = (names, dirs, spec.defines)
+        key = _header_key(spec)
         if key not in self._headers:
+            self.start(spec)
             try:
-                self._headers[key] = self._preprocessed(names, dirs, spec)
+                self._headers[key] = self._indexed(self._started.pop(key))
             except Stop as problem:
                 self._headers[key] = problem
         found = self._headers[key]
@@ -59,13 +70,10 @@ class Sources:
         self.dependencies.update(dict.fromkeys(dependencies))
         return index
 
-    def _preprocessed(
-        self, names: tuple[Path, ...], dirs: tuple[Path, ...], spec: Spec
-    ) -> tuple[HeaderIndex, tuple[str, ...]]:
-        from specc.headers import HeaderIndex, preprocess
+    def _indexed(self, started: Preprocessing) -> tuple[HeaderIndex, tuple[str, ...]]:
+        from specc.headers import HeaderIndex
 
-        places = [h.where for h in spec.headers]
-        result = preprocess(names, dirs, spec.defines, self.preprocessor(), places=places)
+        result = started.finish()
         return HeaderIndex(result.text), tuple(result.dependencies)
 
     def btfs(self) -> tuple[Btf, ...]:
@@ -82,6 +90,13 @@ class Sources:
             self._btf[path] = open_btf(path)
         self.dependencies[str(path)] = None
         return self._btf[path]
+
+
+def _header_key(spec: Spec) -> _Key:
+    """What a preprocessor's output depends on: headers, include directories, macros."""
+    base = Path(spec.path).parent
+    names = tuple(Path(h.text) if h.text.startswith("<") else base / h.text for h in spec.headers)
+    return names, tuple(base / d.text for d in spec.include_dirs), spec.defines
 
 
 def resolve(spec: Spec, sources: Sources, report: Report) -> dict[str, Resolved]:
@@ -181,7 +196,9 @@ def portable_source(prototype: Prototype, base: Path) -> str:
     try:
         return f"{file.relative_to(base)}:{prototype.where.line}"
     except ValueError:
-        return f"<{str(file).rpartition('/include/')[2]}>" if file.is_absolute() else f"{file.name}:{prototype.where.line}"
+        return (
+            f"<{str(file).rpartition('/include/')[2]}>" if file.is_absolute() else f"{file.name}:{prototype.where.line}"
+        )
 
 
 def _compare(probe: ProbeSpec, known: Resolved, sources: Sources, report: Report) -> None:
