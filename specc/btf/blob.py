@@ -103,18 +103,20 @@ class TypeRecord(NamedTuple):  # a tuple, because reading a kernel makes half a 
 class Blob:
     """One BTF blob. With `base`, its ids and string offsets continue those of the base (split BTF of a module)."""
 
-    def __init__(self, data: bytes | memoryview, name: str, base: Blob | None = None) -> None:
+    def __init__(self, data: bytes, name: str, base: Blob | None = None) -> None:
         self.name: Final = name
         self.base: Final[Blob | None] = base
         header = _header(data, name)
-        view = memoryview(data)
+        self._data: Final = data  # searched in place: a copy of each section would cost more than the search
+        self._types: Final = (header.types, header.types + header.types_size)
+        self._strings: Final = (header.strings, header.strings + header.strings_size)
+        self._layout: Final = data[header.layout : header.layout + header.layout_size]
         self.words: Final = array("I")
-        self.words.frombytes(view[header.types : header.types + header.types_size])
+        self.words.frombytes(memoryview(data)[slice(*self._types)])
         if sys.byteorder == "big":
             self.words.byteswap()
-        self.strings: Final = bytes(view[header.strings : header.strings + header.strings_size])
-        self._layout: Final = bytes(view[header.layout : header.layout + header.layout_size])
-        if base is None and self.strings[:1] != b"\0":
+        start, end = self._strings
+        if base is None and (start == end or data[start] != 0):
             # btf.rst: a blob's first string is the empty one; only split BTF leaves it to its base.
             raise stop(
                 "SP236",
@@ -122,10 +124,11 @@ class Blob:
                 None,
                 help="give the BTF of the kernel that the module was built for before it",
             )
-        if not self.strings.endswith(b"\0"):
+        if start == end or data[end - 1] != 0:
             raise self.damaged("its strings do not end with a NUL")
         self.first_id: Final[int] = base.end_id if base else 1
-        self.first_string: Final[int] = base.first_string + len(base.strings) if base else 0
+        self.first_string: Final[int] = base.end_string if base else 0
+        self.end_string: Final[int] = self.first_string + header.strings_size
         self._offsets: Final = self._walk()  # word index of each type's second word
         self.end_id: Final[int] = self.first_id + len(self._offsets)
         self._names: Final[dict[int, str]] = {}
@@ -200,12 +203,11 @@ class Blob:
             return self.base.text(offset)
         text = self._names.get(offset)
         if text is None:
-            start = offset - self.first_string
-            end = self.strings.find(b"\0", start)
-            if end < 0:
+            if offset >= self.end_string:
                 raise self.damaged(f"a name begins at {offset}, outside of its strings")
+            start = self._strings[0] + offset - self.first_string
             try:
-                text = self.strings[start:end].decode("utf-8")
+                text = self._data[start : self._data.index(b"\0", start)].decode("utf-8")
             except UnicodeDecodeError:
                 raise self.damaged(f"the name at {offset} is not text") from None
             self._names[offset] = text
@@ -225,15 +227,16 @@ class Blob:
         if not name or "\0" in name or not name.isascii():
             return []
         needle = name.encode("ascii") + b"\0"
-        types = self.words.tobytes()
         ids: list[int] = []
         blob: Blob | None = self
         while blob is not None:
             # A type's name may also be the end of a longer string: the format lets strings share their tails.
-            for string in _hits(needle, blob.strings):
-                for hit in _hits(struct.pack("=I", blob.first_string + string), types):
-                    index = bisect_left(self._offsets, hit // 4 + 1)
-                    if hit % 4 == 0 and index < len(self._offsets) and self._offsets[index] == hit // 4 + 1:
+            for string in _hits(needle, blob._data, *blob._strings):
+                word = struct.pack("<I", blob.first_string + string - blob._strings[0])
+                for hit in _hits(word, self._data, *self._types):
+                    at, odd = divmod(hit - self._types[0], 4)
+                    index = bisect_left(self._offsets, at + 1)
+                    if not odd and index < len(self._offsets) and self._offsets[index] == at + 1:
                         ids.append(self.first_id + index)
             blob = blob.base
         return sorted(ids)
@@ -244,7 +247,7 @@ class Blob:
             index: dict[str, list[int]] = {}
             words, first = self.words, self.first_string
             table = self._names
-            pieces = self.strings.split(b"\0")
+            pieces = self._data[slice(*self._strings)].split(b"\0")
             starts = accumulate((len(p) + 1 for p in pieces), initial=first)
             for start, piece in zip(starts, pieces, strict=False):
                 if start not in table and piece.isascii():
@@ -275,14 +278,14 @@ class Blob:
         return [i for i, at in enumerate(self._offsets, self.first_id) if words[at] >> 24 & _KIND in kinds]
 
 
-def _hits(needle: bytes, data: bytes) -> list[int]:
-    """Where `needle` is in `data`, overlaps included. `re` searches a literal 3 times faster than `bytes.find`."""
+def _hits(needle: bytes, data: bytes, start: int, end: int) -> list[int]:
+    """Where `needle` is in a part of `data`, overlaps too. `re` searches a literal 3 times faster than `bytes.find`."""
     search = re.compile(re.escape(needle)).search
     hits: list[int] = []
-    hit = search(data)
+    hit = search(data, start, end)
     while hit is not None:
         hits.append(hit.start())
-        hit = search(data, hit.start() + 1)
+        hit = search(data, hit.start() + 1, end)
     return hits
 
 
@@ -295,7 +298,7 @@ class _Header(NamedTuple):
     layout_size: int
 
 
-def _header(data: bytes | memoryview, name: str) -> _Header:
+def _header(data: bytes, name: str) -> _Header:
     """Where the sections are; proves that they are inside of the data, aligned, and apart."""
 
     def damaged(what: str) -> Stop:
@@ -306,10 +309,10 @@ def _header(data: bytes | memoryview, name: str) -> _Header:
             help="take the BTF from the kernel or the object file again",
         )
 
-    if len(data) >= 2 and bytes(data[:2]) == b"\xeb\x9f":
+    if data[:2] == b"\xeb\x9f":
         raise stop("SP232", f"`{name}` is BTF of a big-endian machine; specc knows x86-64 only", None)
-    if len(data) < 2 or bytes(data[:2]) != b"\x9f\xeb":
-        start = bytes(data[:4]).hex(" ") or "nothing"
+    if data[:2] != b"\x9f\xeb":
+        start = data[:4].hex(" ") or "nothing"
         raise stop(
             "SP232",
             f"`{name}` is not BTF: it begins with {start}, BTF begins with 9f eb",
