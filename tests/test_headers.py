@@ -363,6 +363,14 @@ def test_redeclarations() -> None:
     assert p is not None and [a.name for a in p.parameters] == ["b"]
 
 
+def test_empty_parentheses_are_a_doubt() -> None:
+    doubts = [
+        HeaderIndex(t).prototype("f").doubt for t in ("int f();", "int f() { return 1; }", "int f(); int f(void);")
+    ]  # type: ignore[union-attr]
+    assert doubts == ["it is declared with empty parentheses, which tell nothing of its parameters", "", ""]
+    assert parse_declaration("int f()", None, HERE).doubt == ""
+
+
 def test_functions_in_order() -> None:
     text = (
         "typedef int fn(int); typedef int (*fp)(int); int a(int), v, (*p)(int), b(void); fn c; fp q; "

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from specc.diagnostics import Location, Stop, stop
@@ -64,6 +65,7 @@ class HeaderIndex:
         if not _IDENTIFIER.fullmatch(name):
             return None
         found: list[Prototype] = []
+        vague: list[Prototype] = []  # `int f();` says nothing about the parameters
         for number in self._candidates(name):
             parsed = self._chunk(number)
             for node in parsed.nodes:
@@ -72,15 +74,18 @@ class HeaderIndex:
                 location = parsed.where(node.coord)
                 p = self._guarded(location, self._converter.prototype, parsed, node, name, location.short())
                 if p is not None:
-                    unprototyped = type(node.type).__name__ == "FuncDecl" and node.type.args is None
-                    found.insert(0 if unprototyped else len(found), p)
-        if not found:
+                    empty = type(node.type).__name__ == "FuncDecl" and node.type.args is None
+                    (vague if empty and number not in self._scan.bodies else found).append(p)
+        if not found and not vague:
             return self._parent.prototype(name) if self._parent is not None else None
-        best = found[-1]
-        full = [p for p in found if all(a.name for a in p.parameters) and (p.parameters or not best.parameters)]
-        best = full[-1] if full else best
+        if not found:
+            return replace(
+                vague[-1], doubt="it is declared with empty parentheses, which tell nothing of its parameters"
+            )
+        full = [p for p in found if all(a.name for a in p.parameters)]
+        best = (full or found)[-1]
         for other in found:
-            unlike = difference(other, best) if other.parameters or not best.parameters else None
+            unlike = difference(other, best)
             if unlike is not None:
                 raise stop(
                     "SP215",
