@@ -1,0 +1,243 @@
+"""libbpf through ctypes: open an object, load it, find its programs and maps, link a program to an event.
+
+In: an object's bytes.  Out: file descriptors of what the kernel made of them; `LibbpfError` with libbpf's own words.
+
+    with Library() as library, library.open(data, "gup") as thing:
+        thing.load()
+        thing.programs["gup_gup"]                   # a file descriptor, closed with the object
+
+Everything that libbpf prints is kept in `Library.log`. The signatures are those of libbpf 1.1 (bpf/libbpf.h, bpf/bpf.h).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from ctypes import POINTER, Structure, byref, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_void_p
+from types import TracebackType
+from typing import Any, Final
+
+from specc.diagnostics import stop
+
+WARN, INFO, DEBUG = 0, 1, 2  # enum libbpf_print_level
+BPF_PERF_EVENT: Final = 41  # enum bpf_attach_type
+OLDEST: Final = (1, 1)
+SONAME: Final = "libbpf.so.1"
+
+PROG_TYPES: Final = {"kprobe": 2, "tracing": 26}  # enum bpf_prog_type
+MAP_TYPES: Final = {"perf_event_array": 4, "percpu_array": 6, "lru_hash": 9, "ringbuf": 27}  # enum bpf_map_type
+
+
+class _OpenOptions(Structure):
+    """struct bpf_object_open_opts."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("object_name", c_char_p),
+        ("relaxed_maps", c_bool),
+        ("pin_root_path", c_char_p),
+        ("unused", c_uint32),
+        ("kconfig", c_char_p),
+        ("btf_custom_path", c_char_p),
+        ("kernel_log_buf", c_void_p),
+        ("kernel_log_size", c_size_t),
+        ("kernel_log_level", c_uint32),
+    )
+
+
+# int (*)(enum libbpf_print_level, const char *, va_list); a va_list parameter is a pointer (psABI 3.5.7).
+_PRINT = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
+_VA_LIST_BYTES = 24
+
+_SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
+    "libbpf_major_version": (c_uint32, ()),
+    "libbpf_minor_version": (c_uint32, ()),
+    "libbpf_version_string": (c_char_p, ()),
+    "libbpf_set_print": (c_void_p, (_PRINT,)),
+    "libbpf_strerror": (c_int, (c_int, c_char_p, c_size_t)),
+    "libbpf_num_possible_cpus": (c_int, ()),
+    "libbpf_probe_bpf_prog_type": (c_int, (c_int, c_void_p)),
+    "libbpf_probe_bpf_map_type": (c_int, (c_int, c_void_p)),
+    "libbpf_probe_bpf_helper": (c_int, (c_int, c_int, c_void_p)),
+    "bpf_object__open_mem": (c_void_p, (c_void_p, c_size_t, POINTER(_OpenOptions))),
+    "bpf_object__load": (c_int, (c_void_p,)),
+    "bpf_object__close": (None, (c_void_p,)),
+    "bpf_object__next_program": (c_void_p, (c_void_p, c_void_p)),
+    "bpf_object__next_map": (c_void_p, (c_void_p, c_void_p)),
+    "bpf_program__name": (c_char_p, (c_void_p,)),
+    "bpf_program__fd": (c_int, (c_void_p,)),
+    "bpf_map__name": (c_char_p, (c_void_p,)),
+    "bpf_map__fd": (c_int, (c_void_p,)),
+    "bpf_map__initial_value": (c_void_p, (c_void_p, POINTER(c_size_t))),
+    "bpf_map__max_entries": (c_uint32, (c_void_p,)),
+    "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p)),
+    "bpf_link_create": (c_int, (c_int, c_int, c_int, c_void_p)),
+    "bpf_raw_tracepoint_open": (c_int, (c_char_p, c_int)),
+}
+
+
+class LibbpfError(Exception):
+    """A call failed: what was tried, the errno, and what libbpf printed meanwhile."""
+
+    def __init__(self, operation: str, errno: int, message: str, log: str = "") -> None:
+        super().__init__(f"{operation}: {message}")
+        self.operation: Final = operation
+        self.errno: Final = errno
+        self.message: Final = message
+        self.log: Final = log
+
+
+class Library:
+    """libbpf itself; it prints to one place per process, so there is one `Library` at a time."""
+
+    def __init__(self, *, verbose: bool = False, path: str = "") -> None:
+        """Raises Stop when there is no libbpf here that will do."""
+        self.log: list[str] = []
+        self._handle = _load(path or os.environ.get("SPECC_LIBBPF") or SONAME)
+        self._level = DEBUG if verbose else INFO
+        self._format = ctypes.CDLL(None).vsnprintf
+        self._format.restype = c_int
+        self._format.argtypes = (c_char_p, c_size_t, c_char_p, c_void_p)
+        self._callback = _PRINT(self._printed)  # kept: libbpf calls it as long as it is set
+        self.version = (self.call("libbpf_major_version"), self.call("libbpf_minor_version"))
+        self.call("libbpf_set_print", self._callback)
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let libbpf print nowhere from now on."""
+        self.call("libbpf_set_print", _PRINT())
+
+    def _printed(self, level: int, form: bytes, arguments: int) -> int:
+        if level > self._level:
+            return 0
+        # vsnprintf uses its va_list up, and it takes two calls to learn the length and to have the text.
+        copy = ctypes.create_string_buffer(ctypes.string_at(arguments, _VA_LIST_BYTES), _VA_LIST_BYTES)
+        length = self._format(None, 0, form, ctypes.addressof(copy))
+        text = ctypes.create_string_buffer(max(0, length) + 1)
+        self._format(text, len(text), form, arguments)
+        self.log.append(text.value.decode("utf-8", "replace"))
+        return 0
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """A function's plain result."""
+        function = getattr(self._handle, name)
+        function.restype, function.argtypes = _SIGNATURES[name]
+        return function(*arguments)
+
+    def check(self, name: str, *arguments: Any) -> int:
+        """An int that is not negative, or a pointer that is not NULL. Raises LibbpfError."""
+        mark = len(self.log)
+        ctypes.set_errno(0)
+        result = self.call(name, *arguments)
+        if result is None or result < 0:
+            number = -result if result else ctypes.get_errno()
+            raise LibbpfError(name, number, self.message(number), "".join(self.log[mark:]))
+        return int(result)
+
+    def message(self, number: int) -> str:
+        text = ctypes.create_string_buffer(256)
+        self.call("libbpf_strerror", number, text, len(text))
+        return text.value.decode("utf-8", "replace")
+
+    def open(self, data: bytes, name: str) -> Object:
+        return Object(self, data, name)
+
+    def link_perf_event(self, program: int, event: int) -> int:
+        """A BPF link between a program and a perf event: its descriptor (kernel 5.15)."""
+        return self.check("bpf_link_create", program, event, BPF_PERF_EVENT, None)
+
+    def link_trampoline(self, program: int) -> int:
+        """The link of an fentry or fexit program to the function that it was loaded for."""
+        return self.check("bpf_raw_tracepoint_open", None, program)
+
+    def lookup(self, map_fd: int, key: int, size: int) -> bytes:
+        """The value of an array map's element; `size` counts every CPU's, for a per-CPU map."""
+        value = ctypes.create_string_buffer(size)
+        self.check("bpf_map_lookup_elem", map_fd, byref(c_uint32(key)), value)
+        return value.raw
+
+    def possible_cpus(self) -> int:
+        return self.check("libbpf_num_possible_cpus")
+
+
+class Object:
+    """One BPF object. `programs` and `maps` are by name; their values are descriptors once it is loaded."""
+
+    def __init__(self, library: Library, data: bytes, name: str) -> None:
+        self._library = library
+        self._data = ctypes.create_string_buffer(data, len(data))  # libbpf reads from it until the load
+        options = _OpenOptions(sz=ctypes.sizeof(_OpenOptions), object_name=name.encode())
+        self._pointer: int | None = library.check("bpf_object__open_mem", self._data, len(data), byref(options))
+
+    def __enter__(self) -> Object:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._pointer is not None:
+            self._library.call("bpf_object__close", self._pointer)
+            self._pointer = None
+
+    def _each(self, function: str) -> list[int]:
+        found: list[int] = []
+        item = self._library.call(function, self._pointer, None)
+        while item:
+            found.append(item)
+            item = self._library.call(function, self._pointer, item)
+        return found
+
+    def _named(self, function: str, name: str, fd: str) -> dict[str, int]:
+        call = self._library.call
+        return {call(name, item).decode(): call(fd, item) for item in self._each(function)}
+
+    @property
+    def programs(self) -> dict[str, int]:
+        return self._named("bpf_object__next_program", "bpf_program__name", "bpf_program__fd")
+
+    @property
+    def maps(self) -> dict[str, int]:
+        return self._named("bpf_object__next_map", "bpf_map__name", "bpf_map__fd")
+
+    def set_constant(self, offset: int, value: bytes) -> None:
+        """Write into the object's .rodata, before the load."""
+        for item in self._each("bpf_object__next_map"):
+            if self._library.call("bpf_map__name", item).endswith(b".rodata"):
+                size = c_size_t()
+                start = self._library.check("bpf_map__initial_value", item, byref(size))
+                if offset + len(value) > size.value:
+                    raise ValueError(f"{offset + len(value)} is outside of .rodata, which has {size.value} bytes")
+                ctypes.memmove(start + offset, value, len(value))
+                return
+        raise ValueError("the object has no .rodata")
+
+    def load(self) -> None:
+        """Give it to the kernel. Raises LibbpfError, whose log holds what the verifier said."""
+        self._library.check("bpf_object__load", self._pointer)
+
+
+def _load(name: str) -> ctypes.CDLL:
+    try:
+        handle = ctypes.CDLL(name, use_errno=True)
+    except OSError as problem:
+        raise stop("SP420", f"libbpf cannot be loaded: {problem}", None, help=_INSTALL) from None
+    try:
+        major: Callable[[], int] = handle.libbpf_major_version
+        minor: Callable[[], int] = handle.libbpf_minor_version
+        version = (major(), minor())
+    except AttributeError:
+        version = (0, 0)
+    if version < OLDEST:
+        found = f"{version[0]}.{version[1]}" if version[0] else "older than 1.0"
+        raise stop("SP420", f"libbpf here is {found}, and specc needs {OLDEST[0]}.{OLDEST[1]}", None, help=_INSTALL)
+    return handle
+
+
+_INSTALL = "install libbpf 1.1 or newer: the package is called libbpf1 (Debian, Ubuntu) or libbpf (Fedora, Arch)"
