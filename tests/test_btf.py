@@ -349,6 +349,25 @@ def test_records_by_value(build: Callable[[Writer], int], expected: Record) -> N
     assert parameter(build) == expected
 
 
+@pytest.mark.parametrize(
+    ("member", "reason"),
+    [
+        (lambda w: w.int("_Decimal64", 8), "member `x`: `_Decimal64`: its BTF calls it `_Decimal64`"),
+        (lambda w: w.array(w.int("complex", 8), 1), "member `x`: `complex`: its BTF calls it"),
+        (lambda w: w.fwd("far"), "member `x`: `struct far` is incomplete here"),
+        (lambda w: w.typedef("t", 0), "member `x`: its BTF has no type for it"),
+        (lambda w: w.record("struct", "in", 8, [("y", w.int("_BitInt", 8), 0)]), "member `y`: `_BitInt`"),
+    ],
+)
+def test_a_record_with_a_member_that_nobody_can_place_is_incomplete(
+    member: Callable[[Writer], int], reason: str
+) -> None:
+    made = parameter(lambda w: w.record("struct", "s", 16, [("a", _int(w), 0), ("x", member(w), 64)]))
+    assert isinstance(made, Record)
+    assert (made.members, made.size) == (None, 0)
+    assert reason in made.doubt
+
+
 def test_a_record_is_whole_by_value_and_closed_behind_a_pointer_and_in_a_callback() -> None:
     w = Writer()
     s = w.record("struct", "s", 8, [("l", _long(w), 0)])

@@ -35,6 +35,7 @@ from specc.prototype import (
     Typedef,
     Unknown,
     Vector,
+    Void,
     align_of,
     bare,
     size_of,
@@ -240,6 +241,8 @@ class Types:
         return self._signs or (self.base is not None and self.base._enums_tell_sign())
 
     def _record(self, record: TypeRecord, same: Callable[[int], CType]) -> Record:
+        """A record that holds a value nobody can place is incomplete, as `layout` has it for headers."""
+        kind = "struct" if record.kind == B.STRUCT else "union"
         words = self.blob.rest(record, 3 * record.vlen)
         members: list[Member] = []
         for i in range(0, 3 * record.vlen, 3):
@@ -258,13 +261,14 @@ class Types:
             last = i == 3 * (record.vlen - 1)
             if isinstance(ctype, Array) and ctype.count is None and not last:
                 ctype = Array(ctype.element, 0)
-            if bare(ctype) is VOID:
-                ctype = Unknown("void", "its BTF has no type for it")
+            reason = _why_without_layout(ctype)
+            if reason:
+                label = f"member `{name}`" if name else "an unnamed member"
+                return Record(kind, self._tag(record), None, exact=False, doubt=f"{label}: {reason}")
             if width is None and offset % 8:
                 raise self.blob.damaged(f"a member of type {record.id} begins inside of a byte")
             members.append(Member(name, ctype, offset, width))
         size = record.size_or_type
-        kind = "struct" if record.kind == B.STRUCT else "union"
         for m in members:
             if m.bit_offset + (m.bit_width if m.bit_width is not None else 8 * size_of(m.type)) > 8 * size:
                 raise self.blob.damaged(f"a member of type {record.id} ends outside of it")
@@ -315,6 +319,22 @@ def _by_value(ctype: CType) -> CType:
             return Unknown("array", "its BTF has an array by value, which C does not have")
         case _:
             return ctype
+
+
+def _why_without_layout(member: CType) -> str:
+    """Why a member's value has no size or class; "" when it has."""
+    inner = bare(member)
+    while isinstance(inner, Array):
+        inner = bare(inner.element)
+    match inner:
+        case Unknown(name=name, reason=reason):
+            return f"`{name}`: {reason}"
+        case Record(members=None):
+            return inner.doubt or f"`{inner.kind} {inner.tag or '(anonymous)'}` is incomplete here"
+        case Void() | Function():
+            return "its BTF has no type for it"
+        case _:
+            return ""
 
 
 def infer_align(kind: str, size: int, members: list[Member]) -> int:
