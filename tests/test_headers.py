@@ -95,6 +95,7 @@ LAYOUTS = {
     "pragma-pack-label": "#pragma pack(push, mine, 1)\nstruct s { char a; int b; };\n#pragma pack(push, 8)\n"
     "#pragma pack(pop, mine)\nstruct t { char a; int b; };",
     "pragma-pack-zero": "#pragma pack(1)\n#pragma pack(0)\nstruct s { char a; int b; };",
+    "pragma-operator": '_Pragma("pack(push, 1)") struct s { char a; int b; }; _Pragma("pack(pop)") struct t { char a; int b; };',
     "pragma-in-text": '#pragma GCC diagnostic push\nstruct s { char a; int b; };\n#pragma GCC diagnostic ignored "-Wpack"\n'
     "struct t { char a; int b; };",
     "bit-fields": "struct s { unsigned a : 3, b : 7; int : 0; long c : 40; unsigned char d : 5; _Bool e : 1; };",
@@ -286,6 +287,10 @@ PROTOTYPES: dict[str, tuple[str, tuple[CType, list[CType], bool, str]]] = {
     "ms-abi-prefix": ("__attribute__((ms_abi)) int f(int);", (INT, [INT], False, "ms_abi")),
     "ms-abi-middle": ("int __attribute__((__ms_abi__)) f(int);", (INT, [INT], False, "ms_abi")),
     "ms-abi-typedef": ("typedef int __attribute__((ms_abi)) fn(int); fn f;", (INT, [INT], False, "ms_abi")),
+    "ms-abi-typeof": ("int g(int) __attribute__((ms_abi)); extern __typeof__(g) f;", (INT, [INT], False, "ms_abi")),
+    "ms-abi-after-star": ("void *__attribute__((ms_abi)) f(int);", (Pointer(VOID), [INT], False, "ms_abi")),
+    "ms-abi-in-parentheses": ("int (__attribute__((ms_abi)) f)(int);", (INT, [INT], False, "ms_abi")),
+    "ms-abi-of-another": ("int g(int) __attribute__((ms_abi)), f(int);", (INT, [INT], False, "sysv")),
     "ms-abi-of-a-parameter": ("int f(void (__attribute__((ms_abi)) *callback)(int));",
         (INT, [Pointer(Function(VOID, (INT,)))], False, "sysv")),
     "regparm": ("int f(int) __attribute__((regparm(3)));", (INT, [INT], False, "regparm")),
@@ -324,6 +329,14 @@ def test_prototype(name: str) -> None:
     text, expected = PROTOTYPES[name]
     assert f(text) == expected
     assert "f" in HeaderIndex(text).functions()
+
+
+def test_tags_are_found_behind_attributes() -> None:
+    """Without the table of all tags, which `records()` makes."""
+    text = "struct __attribute__((packed, aligned(4))) s { char a; long b; }; enum __attribute__((packed)) e { A }; "
+    _, types, _, _ = f(text + "int f(struct s x, enum e y);")
+    assert [(size_of(t), align_of(t)) for t in types] == [(12, 4), (1, 1)]
+    assert HeaderIndex(text).records() == [("struct", "s"), ("enum", "e")]
 
 
 def test_undecidable_typeof_is_unknown() -> None:
@@ -450,13 +463,23 @@ ERRORS = {
     "vector": ("typedef int v __attribute__((vector_size(12))); int f(v x);", "SP219", "1:30",
         "12 bytes do not hold a power of two of `int`", None),
     "mode": ("typedef float t __attribute__((mode(DI))); int f(t x);", "SP219", "1:32", "`mode(DI)` of `float` is not understood", None),
-    "pragma": ("#pragma pack(3)\nint f(int);", "SP219", "1:1", "`#pragma pack(3)` is not understood", "use 1, 2, 4, 8 or 16, `push`, `pop`, or nothing"),
+    "pragma": ("#pragma pack(3)\nstruct s { int a; }; int f(struct s x);", "SP219", "1:1", "`#pragma pack(3)` is not understood", "use 1, 2, 4, 8 or 16, `push`, `pop`, or nothing"),
     "pragma-inside": ("struct s { char a;\n#pragma pack(1)\nint b; }; int f(struct s x);", "SP219", "1:8",
         "`#pragma pack` inside a record is not understood", None),
     "ms-extension": ("struct i { int a; }; struct s { struct i; int b; }; int f(struct s x);", "SP213", "1:40",
         "`struct i` without a member name declares a member only under -fms-extensions, and whether that was given is not known",
         "give the member a name, or take the tag away"),
     "misplaced": ("typedef int *__attribute__((aligned(16))) p; int f(p x);", "SP219", "1:29", "`aligned` after a `*` is not understood", None),
+    "defined-twice": ("struct s { int a; }; struct s { long a; }; int f(struct s x);", "SP215", "1:29",
+        "`struct s` is defined twice, and not alike", None),
+    "vector-of-a-record": ("struct s { int a; } __attribute__((vector_size(16))); int f(struct s x);", "SP219", "1:36",
+        "`vector_size` on a struct is not understood", None),
+    "transparent-parameter": ("union u { int *a; }; int f(union u x __attribute__((transparent_union)));", "SP219", "1:53",
+        "`transparent_union` belongs to a union or a typedef of one", None),
+    "clang-pragma": ('#pragma clang attribute push(__attribute__((packed)), apply_to = record)\nstruct s { int a; }; int f(struct s x);',
+        "SP219", "1:1", "`#pragma clang attribute push(__attribute__((packed)), apply_to = record)` changes layouts", None),
+    "byte-order-pragma": ("#pragma scalar_storage_order big-endian\nstruct s { int a; }; int f(struct s x);",
+        "SP219", "1:1", "`#pragma scalar_storage_order big-endian` changes layouts", None),
     "kr": ("int f(a) int a; { return a; }", "SP214", "1:7", "unknown type `a`", None),
 }  # fmt: skip
 
@@ -479,6 +502,8 @@ UNUSED = [
     "typedef foo_t bad;",
     "int bad(int a b c);",
     "@ ` garbage;",
+    "\n#pragma pack(3)\nstruct bad { int a; };\n",
+    "\n#pragma clang attribute push (__attribute__((preserve_access_index)), apply_to = record)\n",
 ]
 
 

@@ -66,6 +66,7 @@ class Environment(Protocol):
     def operand(self, start: int, end: int) -> tuple[Parsed, Any]: ...
     def type_names(self) -> Iterable[str]: ...
     def define_constant(self, name: str, value: int, ctype: CType) -> None: ...
+    def conventions_of(self, name: str) -> set[str]: ...
     def shared(self, key: tuple[str, int]) -> Record | Enum | None: ...
     def share(self, key: tuple[str, int], ctype: Record | Enum) -> None: ...
 
@@ -151,6 +152,8 @@ class Converter:
         for a, _ in attributes:
             check_known(parsed, a)
             if a.name == "transparent_union":
+                if type(node).__name__ != "Typedef":
+                    raise attribute_error(parsed, a, "`transparent_union` belongs to a union or a typedef of one")
                 ctype = transparent(ctype)
         return ctype
 
@@ -163,9 +166,9 @@ class Converter:
                     check_known(parsed, a)
                     if (tag := memory_tag(parsed, a)) is not None:
                         words.append(tag)
-                    elif a.name == "aligned":
-                        # gcc and clang disagree about what is aligned here, and nobody writes it.
-                        raise attribute_error(parsed, a, "`aligned` after a `*` is not understood")
+                    else:
+                        # gcc and clang disagree about what such an attribute applies to, and nobody writes it.
+                        raise attribute_error(parsed, a, f"`{a.name}` after a `*` is not understood")
                 return qualified(pointer, words)
             case "ArrayDecl":
                 element = self._derive(parsed, node.type, need, tags, base)
@@ -255,12 +258,16 @@ class Converter:
         )
 
     def convention_of(self, parsed: Parsed, decl: Any) -> set[str]:
-        """The calling conventions that the typedefs which a declaration is made with carry."""
+        """The calling conventions that the typedef or `typeof` which a declaration is made with brings along."""
         inner = self._innermost(decl)
         found: set[str] = set()
-        if inner is not None and type(inner.type).__name__ == "IdentifierType" and inner is decl.type:
-            for name in inner.type.names:
-                found |= getattr(self.environment, "conventions", dict)().get(name, set())
+        if inner is None or inner is not decl.type or type(inner.type).__name__ != "IdentifierType":
+            return found
+        for name in inner.type.names:
+            holder = parsed.cleaned.placeholders.get(name)
+            if holder is not None and holder.kind.startswith("typeof"):
+                name = parsed.scan.text[holder.start : holder.end].strip()
+            found |= self.environment.conventions_of(name)
         return found
 
     def _usable(self, ctype: CType, parsed: Parsed, node: Any) -> None:

@@ -22,13 +22,15 @@ from specc.headers.attributes import CONVENTIONS
 from specc.headers.compare import difference
 from specc.headers.convert import Converter
 from specc.headers.names import Declared, declared_names, fast_function, fast_typedef
-from specc.headers.scan import Scan
+from specc.headers.scan import Scan, aggregate_before
 from specc.headers.syntax import Parsed, Syntax, walk
 from specc.headers.wellknown import BUILTINS, WELL_KNOWN
 from specc.prototype import CType, Enum, Function, Prototype, Record, Typedef, bare
 
 _TYPEDEF: Final = re.compile(r"\s*(?:__extension__\s+)?typedef\b")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_$][\w$]*")
+_BRACE: Final = r"\s*(?::[\w\s]+)?\{"  # `enum e : TYPE {` in C23
+_TAG: Final = re.compile(rf"\b([A-Za-z_$][\w$]*){_BRACE}")
 
 
 class HeaderIndex:
@@ -191,8 +193,17 @@ class HeaderIndex:
                 return Typedef(name, target, self._converter.typedef_alignment(parsed, node))
         return None
 
-    def conventions(self) -> dict[str, set[str]]:
-        return {**(self._parent.conventions() if self._parent else {}), **self._conventions}
+    def conventions_of(self, name: str) -> set[str]:
+        """The calling conventions, other than the usual one, of a function type's name or of a function."""
+        if name in self._typedefs:
+            self.typedef_of(name, False)
+            return self._conventions.get(name, set())
+        if self._parent is not None and name not in self._extra:
+            found = self._parent.conventions_of(name)
+            if found:
+                return found
+        p = self.prototype(name) if name not in self._extra else None
+        return set() if p is None or p.convention == "sysv" else set(p.convention.split())
 
     def constant_of(self, name: str) -> tuple[int, CType] | None:
         if name not in self._constants:
@@ -326,15 +337,12 @@ class HeaderIndex:
     def _tag_table(self) -> dict[tuple[str, str], list[int]]:
         if self._tags is None:
             self._tags = {}
-            pattern = re.compile(r"\b(struct|union|enum)\b([^;{}()=,]*(?:\((?:[^()]|\([^()]*\))*\)[^;{}()=,]*)*)\{")
             code = self._scan.code
             for number in self._scan.aggregates:
-                for m in pattern.finditer(code, self._scan.starts[number], self._scan.ends[number]):
-                    words = [w for w in _IDENTIFIER.findall(_without_groups(m[2])) if not w.startswith("__attribute")]
-                    if m[1] == "enum" and ":" in m[2]:
-                        words = _IDENTIFIER.findall(m[2].split(":")[0])
-                    if words:
-                        self._tags.setdefault((m[1], words[-1]), []).append(number)
+                for m in _TAG.finditer(code, self._scan.starts[number], self._scan.ends[number]):
+                    kind = aggregate_before(code, self._scan.starts[number], m.start())
+                    if kind is not None:
+                        self._tags.setdefault((kind, m[1]), []).append(number)
         return self._tags
 
     def _tagged(self, kind: str, tag: str) -> Record | Enum | None:
@@ -348,10 +356,13 @@ class HeaderIndex:
                 for node in walk(top):
                     if type(node).__name__.lower() != kind or node.name != tag:
                         continue
+                    where, earlier = parsed.where(node.coord), result
                     if kind == "enum" and node.values is not None:
-                        result = self._guarded(parsed.where(node.coord), self._converter.build_enum, parsed, node)
+                        result = self._guarded(where, self._converter.build_enum, parsed, node)
                     elif kind != "enum" and node.decls is not None:
-                        result = self._guarded(parsed.where(node.coord), self._converter.build, parsed, node)
+                        result = self._guarded(where, self._converter.build, parsed, node)
+                    if earlier is not None and earlier != result:
+                        raise stop("SP215", f"`{kind} {tag}` is defined twice, and not alike", where)
         if result is None and self._parent is not None:
             return self._parent._tagged(kind, tag)
         self._records[key] = result
@@ -361,12 +372,12 @@ class HeaderIndex:
         if self._tags is not None:
             return self._tags.get((kind, tag), [])
         chunks = [n for n in self._chunks_with(tag) if n in self._scan.aggregates]
-        pattern = re.compile(rf"\b{kind}\b[^;{{}}=,]*\b{re.escape(tag)}\s*(?::[\w\s]+)?\{{")
+        pattern = re.compile(rf"\b{re.escape(tag)}{_BRACE}")
         code, starts, ends = self._scan.code, self._scan.starts, self._scan.ends
         return [n for n in chunks if pattern.search(code, starts[n], ends[n])]
 
     def _build_enums(self, number: int, name: str) -> None:
-        pattern = re.compile(rf"\b{re.escape(name)}\s*(?:[,=}}]|__attribute__)")
+        pattern = re.compile(rf"\b{re.escape(name)}\s*(?:[,=}}\[]|__attribute__)")
         if not pattern.search(self._scan.code, self._scan.starts[number], self._scan.ends[number]):
             return
         parsed = self._chunk(number)
@@ -401,12 +412,6 @@ class HeaderIndex:
             return function(*arguments)
         except RecursionError:
             raise stop("SP213", "this declaration is nested too deeply", where) from None
-
-
-def _without_groups(text: str) -> str:
-    while (shorter := re.sub(r"\([^()]*\)", "", text)) != text:
-        text = shorter
-    return text
 
 
 def parse_prototypes(text: str, names: Iterable[str] | None = None) -> dict[str, Prototype]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from specc.diagnostics import Location, stop
-from specc.headers.attributes import Attribute
+from specc.headers.attributes import TAGS, Attribute
 from specc.headers.meaning import attribute_error, check_known
 from specc.headers.syntax import Parsed
 from specc.layout import lay_out
@@ -41,8 +41,10 @@ def build_record(converter: Converter, parsed: Parsed, node: Any) -> Record:
             packed = True
         elif a.name == "aligned":
             aligned = max(aligned or 0, converter.alignment(parsed, a)) or None
-        elif a.name == "transparent_union":
-            transparent = kind == "union"
+        elif a.name == "transparent_union" and kind == "union":
+            transparent = True
+        elif a.name not in TAGS:
+            raise attribute_error(parsed, a, f"`{a.name}` on a {kind} is not understood")
     pack = parsed.scan.pack(brace)
     if pack != parsed.scan.pack(parsed.scan.closing(brace)):
         # gcc takes the value at the end of the record, clang the one at its beginning.
@@ -111,7 +113,7 @@ def build_enum(converter: Converter, parsed: Parsed, node: Any) -> Enum:
         check_known(parsed, a)
         if a.name == "packed":
             size = next((s for s in (1, 2, 4) if _holds(s, signed, low, high)), 8)
-        elif a.name in ("mode", "aligned"):
+        elif a.name not in TAGS:
             raise attribute_error(parsed, a, f"`{a.name}` on an enum is not understood")
     if not _holds(size, signed, low, high):
         raise stop(

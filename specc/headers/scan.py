@@ -16,14 +16,15 @@ import re
 from bisect import bisect_right
 from typing import Final
 
-from specc.diagnostics import Location, stop
+from specc.diagnostics import Location, Stop, stop
+from specc.headers.pragmas import PackState
 
 _LITERAL: Final = re.compile(r""""[^"\\\n]*(?:\\.[^"\\\n]*)*"|'[^'\\\n]*(?:\\.[^'\\\n]*)*'""")
 _CHARACTER: Final = re.compile(r"'[^'\\\n]*(?:\\.[^'\\\n]*)*'")
 _INDENTED_DIRECTIVE: Final = re.compile(r"\n[ \t]+#")
 _MARKER: Final = re.compile(r'#(?:[ \t]*line)?[ \t]+(\d+)(?:[ \t]+"((?:[^"\\\n]|\\.)*)")?[^\n]*')
-_PACK: Final = re.compile(r"#[ \t]*pragma[ \t]+pack[ \t]*\(([^)\n]*)\)")
-_AGGREGATE: Final = re.compile(r"\b(?:struct|union|enum)\b")
+_PRAGMA: Final = re.compile(r"#[ \t]*pragma[ \t]+([^\n]*)")
+_OPERATOR: Final = re.compile(r'_Pragma[ \t]*\([ \t]*"([^"\n]*)"[ \t]*\)')
 _LAST_WORD: Final = re.compile(r"\w+$")
 _GROUP: Final = re.compile(r"\([^()]*\)|\{[^{}]*\}")
 _ATTRIBUTE_WORDS: Final = (
@@ -70,7 +71,7 @@ class Scan:
     def __init__(self, text: str, name: str) -> None:
         self.text: Final = text
         self.name: Final = name
-        self.packs: Final[list[tuple[int, int | None]]] = []
+        self.packs: Final[list[tuple[int, int | Stop | None]]] = []
         self.code: Final = self._searchable()
         self.starts: Final[list[int]] = []
         self.ends: Final[list[int]] = []
@@ -91,62 +92,37 @@ class Scan:
                 end = part.find("\n")
                 parts[i] = " " * (len(part) + 1) if end < 0 else " " * (end + 1) + part[end:]
             code = "\n".join(parts)[1:]
-        if "pragma" in text:
-            self._pragmas(indented)
+        if "pragma" in text or "_Pragma" in text:
+            self._pragmas()
         if "\r" in code or "\f" in code or "\v" in code:
             code = code.translate({13: " ", 12: " ", 11: " "})
         return _without_literals(code)
 
-    def _pragmas(self, indented: bool) -> None:
-        """Follow `#pragma pack` (gcc manual 6.62.11, "Structure-Layout Pragmas"; clang has the same)."""
-        stack: list[tuple[str, int | None]] = []
-        now: int | None = None
-        text, at = self.text, -1
-        while (at := text.find("pack", at + 1)) >= 0:
-            line = text.rfind("\n", 0, at) + 1
-            hash_ = text.find("#", line, at)
-            if hash_ < 0 or text[line:hash_].strip():
-                continue
-            m = _PACK.match(text, hash_)
-            if m is None or m.end() <= at:
-                continue
-            words = [w.strip() for w in m[1].split(",")] if m[1].strip() else []
-            if words and words[0] == "push":
-                label = words[1] if len(words) > 1 and not words[1].isdigit() else ""
-                stack.append((label, now))
-                words = [w for w in words[1:] if w != label]
-            elif words and words[0] == "pop":
-                label = words[1] if len(words) > 1 and not words[1].isdigit() else ""
-                if not label and stack:
-                    now = stack.pop()[1]
-                elif any(name == label for name, _ in stack):
-                    while stack:
-                        name, now = stack.pop()
-                        if name == label:
-                            break
-                words = [w for w in words[1:] if w != label]
-                if not words:
-                    self.packs.append((at, now))
-                    continue
-            elif not words:
-                now = None
-                self.packs.append((at, now))
-                continue
-            if words:
-                if words[0] not in ("0", "1", "2", "4", "8", "16"):
-                    raise stop(
-                        "SP219",
-                        f"`#pragma pack({m[1]})` is not understood",
-                        self.location(hash_),
-                        help="use 1, 2, 4, 8 or 16, `push`, `pop`, or nothing",
-                    )
-                now = int(words[0]) or None
-            self.packs.append((at, now))
+    def _pragmas(self) -> None:
+        """Follow `#pragma pack` (gcc manual, "Structure-Layout Pragmas"; clang has the same), and note what else
+        changes layouts; it is an error only for a record that it applies to."""
+        text = self.text
+        found = [m for m in _PRAGMA.finditer(text) if not text[text.rfind("\n", 0, m.start()) + 1 : m.start()].strip()]
+        if "_Pragma" in text:
+            found = sorted([*found, *_OPERATOR.finditer(text)], key=lambda m: m.start())
+        state = PackState()
+        for m in found:
+            try:
+                changed = state.follow(m[1])
+            except ValueError as e:
+                problem = stop("SP219", f"`{m[0].strip()}` {e}", self.location(m.start()), help=state.help)
+                self.packs.append((m.start(), problem))
+            else:
+                if changed:
+                    self.packs.append((m.start(), state.now))
 
     def pack(self, offset: int) -> int | None:
-        """The `#pragma pack` value in force at an offset."""
+        """The `#pragma pack` value in force at an offset. Raises Stop where it is not known."""
         number = bisect_right(self.packs, offset, key=lambda entry: entry[0])
-        return self.packs[number - 1][1] if number else None
+        value = self.packs[number - 1][1] if number else None
+        if isinstance(value, Stop):
+            raise value
+        return value
 
     def _split(self) -> None:
         code = self.code
@@ -248,5 +224,19 @@ def _opens_function(code: str, start: int, brace: int) -> bool:
     return True  # the body after the parameter declarations of a K&R definition
 
 
-def has_aggregate(code: str) -> bool:
-    return _AGGREGATE.search(code) is not None
+def aggregate_before(code: str, start: int, at: int) -> str | None:
+    """`struct`, `union` or `enum` if that stands before a tag at `at`, attributes between them left aside."""
+    head = code[max(start, at - 1000) : at].rstrip()
+    while head.endswith(")"):
+        opening = head.rfind("(")
+        while opening >= 0 and head.count("(", opening) < head.count(")", opening):
+            opening = head.rfind("(", 0, opening)
+        head = head[: max(opening, 0)].rstrip()
+        word = _LAST_WORD.search(head)
+        if word is None or word[0] not in _ATTRIBUTE_WORDS:
+            return None
+        head = head[: word.start()].rstrip()
+    if head.endswith("]]"):
+        head = head[: max(head.rfind("[["), 0)].rstrip()
+    word = _LAST_WORD.search(head)
+    return word[0] if word is not None and word[0] in ("struct", "union", "enum") else None

@@ -193,7 +193,7 @@ def _place(parsed: Parsed, declared: list[tuple[int, Any]], attribute: Attribute
             return False
         parsed.type.setdefault(parsed.start + opening, []).append(attribute)
         return True
-    if before[0] == "*":
+    if before[0] == "*" and attribute.name not in CONVENTIONS:  # `void *__attribute__((ms_abi)) f(void);` is f's
         parsed.pointer.setdefault(parsed.start + before[1], []).append(attribute)
         return True
     following = text[_skip_blank(text, end) :][:1]
