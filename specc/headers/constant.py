@@ -10,41 +10,32 @@ C11 6.6 (constant expressions), 6.3.1.8 (usual arithmetic conversions), 6.4.4.1 
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Callable
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from specc.diagnostics import Stop, stop
+from specc.headers.arithmetic import COMPARE, ESCAPE, Value, common, constant_value, find_member, promote, wrap
 from specc.headers.syntax import Parsed
 from specc.prototype import (
     CHAR,
-    DOUBLE,
-    FLOAT,
     INT,
-    INT128,
     INTS,
-    LLONG,
     LONG,
-    LONG_DOUBLE,
     UINT,
-    UINT128,
     ULLONG,
     ULONG,
+    USHORT,
     VOID,
     Array,
     BitInt,
-    Complex,
     CType,
     Enum,
     Float,
     Function,
     Int,
     Pointer,
-    Record,
     Typedef,
     Unknown,
-    Vector,
     Void,
     align_of,
     bare,
@@ -52,8 +43,6 @@ from specc.prototype import (
     size_of,
     spell,
 )
-
-Value: TypeAlias = tuple[int | float, CType]
 
 
 class Types(Protocol):
@@ -64,76 +53,6 @@ class Types(Protocol):
     def constant_of(self, name: str) -> tuple[int, CType] | None: ...
     def entity_of(self, name: str) -> CType | None: ...
     def same_types(self, parsed: Parsed, placeholder: str) -> bool: ...
-
-
-_RANK: Final = {INT: 3, UINT: 3, LONG: 4, ULONG: 4, LLONG: 5, ULLONG: 5, INT128: 6, UINT128: 6}
-_UNSIGNED: Final = {INT: UINT, LONG: ULONG, LLONG: ULLONG, INT128: UINT128}
-_SUFFIX: Final = re.compile(r"([uUlL]*)$")
-_ESCAPE: Final = re.compile(r"\\(?:x([0-9a-fA-F]+)|([0-7]{1,3})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))|([^\\])", re.S)
-_SIMPLE_ESCAPES: Final = {"n": 10, "t": 9, "r": 13, "0": 0, "a": 7, "b": 8, "f": 12, "v": 11, "e": 27}
-_COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
-    "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge,
-}  # fmt: skip
-
-
-def wrap(value: int, ctype: CType) -> int:
-    """The value as an integer type of this size and sign holds it."""
-    ctype = bare(ctype)
-    if ctype == INTS["_Bool"]:
-        return int(value != 0)
-    bits = ctype.width if isinstance(ctype, BitInt) else 8 * (size_of(ctype) or 8)
-    value &= (1 << bits) - 1
-    signed = isinstance(ctype, Int | Enum | BitInt) and ctype.signed
-    return value - (1 << bits) if signed and value >> (bits - 1) else value
-
-
-def promote(ctype: CType) -> CType:
-    """C11 6.3.1.1p2: anything narrower than int becomes int."""
-    ctype = bare(ctype)
-    if isinstance(ctype, Enum):
-        if ctype.size < 4:
-            return INT
-        if ctype.size == 4:
-            return INT if ctype.signed else UINT
-        return LONG if ctype.signed else ULONG
-    if isinstance(ctype, Int) and ctype not in _RANK:
-        return INT
-    return ctype
-
-
-def common(a: CType, b: CType) -> CType:
-    """C11 6.3.1.8."""
-    a, b = bare(a), bare(b)
-    for kind in (Complex, Vector):
-        if isinstance(a, kind) or isinstance(b, kind):
-            return a if isinstance(a, kind) else b
-    if isinstance(a, Float) or isinstance(b, Float):
-        floats = [t for t in (a, b) if isinstance(t, Float)]
-        return max(floats, key=lambda t: (t.data, t.size))
-    a, b = promote(a), promote(b)
-    if isinstance(a, Int) and isinstance(b, Int) and a in _RANK and b in _RANK:
-        if _RANK[a] == _RANK[b]:
-            return a if not a.signed else b
-        high, low = (a, b) if _RANK[a] > _RANK[b] else (b, a)
-        if high.signed and not low.signed and low.size == high.size:
-            return _UNSIGNED[high]
-        return high
-    return a if isinstance(a, Pointer) else b
-
-
-def find_member(record: CType, name: str) -> tuple[int, CType] | None:
-    """Bit offset and type of a member, also one of an anonymous record inside."""
-    record = bare(record)
-    if not isinstance(record, Record):
-        return None
-    for m in record.members or ():
-        if m.name == name:
-            return m.bit_offset, m.type
-        if not m.name and m.bit_width is None:
-            inner = find_member(m.type, name)
-            if inner is not None:
-                return m.bit_offset + inner[0], inner[1]
-    return None
 
 
 class Evaluator:
@@ -200,52 +119,10 @@ class Evaluator:
     def _constant(self, parsed: Parsed, node: Any) -> Value:
         if node.type == "string":
             raise self._refuse(parsed, node, "it is a string")
-        if node.value.endswith("'"):
-            return self._character(node.value)
-        text = node.value.replace("'", "")  # C23 digit separators
-        hexadecimal = text[:2].lower() == "0x"
-        if node.type in ("float", "double", "long double"):
-            digits = text[:-1] if text[-1] in "fFlL" else text
-            value = float.fromhex(digits) if hexadecimal else float(digits)
-            return value, {"float": FLOAT, "double": DOUBLE}.get(node.type, LONG_DOUBLE)
-        m = _SUFFIX.search(text)
-        assert m is not None
-        suffix, digits = m[1].lower(), text[: m.start()].lower()
-        if digits.startswith("0x"):
-            number = int(digits, 16)
-        elif digits.startswith("0b"):
-            number = int(digits, 2)
-        else:
-            number = int(digits, 8) if digits.startswith("0") and len(digits) > 1 else int(digits)
-        decimal = not digits.startswith("0") or digits == "0"
-        if "ll" in suffix:
-            candidates: list[Int] = [LLONG, ULLONG]
-        elif "l" in suffix:
-            candidates = [LONG, ULONG]
-        else:
-            candidates = [INT, UINT, LONG, ULONG]
-        if "u" in suffix:
-            candidates = [t for t in candidates if not t.signed]
-        elif decimal:
-            candidates = [t for t in candidates if t.signed]
-        for ctype in candidates:
-            if wrap(number, ctype) == number:
-                return number, ctype
-        raise self._refuse(parsed, node, f"`{text}` is too big for any integer type")
-
-    def _character(self, text: str) -> Value:
-        prefix, _, rest = text.partition("'")
-        value = 0
-        for m in _ESCAPE.finditer(rest[:-1]):
-            code = (
-                int(m[1], 16) if m[1] else int(m[2], 8) if m[2] else int(m[3] or m[4], 16) if m[3] or m[4]
-                else _SIMPLE_ESCAPES.get(m[5], ord(m[5])) if m[5] else ord(m[6])
-            )  # fmt: skip
-            value = code if prefix else (value << 8) | (code & 0xFF)
-        if not prefix:
-            # One character has the value of a (signed) char, several make an int (gcc and clang alike).
-            return wrap(value, CHAR if value < 256 else INT), INT
-        return value, {"L": INT, "U": UINT}.get(prefix, INT)
+        try:
+            return constant_value(node.type, node.value)
+        except (ValueError, OverflowError):
+            raise self._refuse(parsed, node, f"`{node.value[:40]}` is too big for any type") from None
 
     def _name(self, parsed: Parsed, node: Any) -> Value:
         if node.name in parsed.cleaned.placeholders:
@@ -326,11 +203,11 @@ class Evaluator:
                 return int(bool(left)), INT
             return int(bool(self.value(parsed, node.right)[0])), INT
         right, right_type = self.value(parsed, node.right)
-        if node.op in _COMPARE:
+        if node.op in COMPARE:
             kind = common(left_type, right_type)
             a, _ = self._convert(parsed, node, left, kind)
             b, _ = self._convert(parsed, node, right, kind)
-            return int(_COMPARE[node.op](a, b)), INT
+            return int(COMPARE[node.op](a, b)), INT
         if isinstance(bare(left_type), Pointer) or isinstance(bare(right_type), Pointer):
             raise self._refuse(parsed, node, "it computes with pointers")
         if node.op in ("<<", ">>"):
@@ -404,7 +281,7 @@ class Evaluator:
             size = int(m[1]) // 8
             value = self.integer(parsed, arguments[0]) & ((1 << 8 * size) - 1)
             swapped = int.from_bytes(value.to_bytes(size, "little"), "big")
-            return swapped, {2: INTS["unsigned short"], 4: UINT, 8: ULONG}[size]
+            return swapped, {2: USHORT, 4: UINT, 8: ULONG}[size]
         raise self._refuse(parsed, node, f"it calls `{name}`" if name else "it calls a function")
 
     def _offset(self, parsed: Parsed, node: Any, base: CType) -> tuple[int, CType]:
@@ -450,7 +327,7 @@ class Evaluator:
         match type(node).__name__:
             case "Constant" if node.type == "string":
                 body = node.value[node.value.index('"') + 1 : -1].replace('" "', "")
-                return Array(CHAR, sum(1 for _ in _ESCAPE.finditer(body)) + 1)
+                return Array(CHAR, sum(1 for _ in ESCAPE.finditer(body)) + 1)
             case "ID" if node.name not in parsed.cleaned.placeholders:
                 found = self._types.constant_of(node.name)
                 if found is not None:
@@ -519,7 +396,7 @@ class Evaluator:
                 raise self._refuse(parsed, node, f"`{spell(ctype)}` is not a pointer")
 
     def _binary_type(self, parsed: Parsed, node: Any) -> CType:
-        if node.op in ("&&", "||", *_COMPARE):
+        if node.op in ("&&", "||", *COMPARE):
             return INT
         a = decay(self.type_of(parsed, node.left))
         if node.op in ("<<", ">>"):
