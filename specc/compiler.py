@@ -19,6 +19,10 @@ from collections.abc import Iterator
 
 from specc.cache import Cache, digest, open_cache
 
+TYPE_CHECKING = False  # typing takes as long to import as a rebuild; type checkers know the name
+if TYPE_CHECKING:
+    from subprocess import Popen
+
 OLDEST = 14
 _PROBE_SECONDS = 60.0
 
@@ -234,24 +238,67 @@ def _zig_headers(zig: str) -> Iterator[str]:
         yield from ("-idirafter", os.path.join(include, name))
 
 
+def known_compiler(request: str | None, *, cache: Cache) -> Compiler | None:
+    """What `find_compiler` gives, if it was asked before; else None, and the compiler that is probably the one is being
+    asked while the caller goes on. (What must be asked each time is asked, and waited for.)"""
+    wanted = request or os.environ.get("SPECC_COMPILER", "")
+    match wanted:
+        case "" | "clang":
+            path = next(_clangs(), None)
+            if path is None and not wanted:
+                path = _zig_path()
+        case "zig":
+            path = _zig_path()
+        case _:
+            path = _which(wanted)
+    if path is None:
+        return None
+    if not _fingerprint(path)[2]:
+        found = _examine(path, cache)
+        return found if isinstance(found, Compiler) else None
+    known = _remembered(path, cache)
+    if known is None and path not in _begun:
+        try:
+            _begun[path] = _open(_question(path, _kinds(path)[0]))
+        except OSError:
+            return None  # find_compiler will say so
+    return known
+
+
 def _examine(path: str, cache: Cache) -> Compiler | _Unfit:
     """Whether a program compiles for BPF, and which it is: from the cache, else by having it compile an empty file."""
+    known = _remembered(path, cache)
+    if known is not None:
+        return known
+    found = _ask(path)
+    if isinstance(found, _Unfit):
+        return found
+    key, stamp, steady = _fingerprint(path)
+    if steady:
+        cache.put("compiler", key, "\n".join(found).encode())
+    return _compiler(path, "\n".join(found), stamp)
+
+
+def _remembered(path: str, cache: Cache) -> Compiler | None:
+    key, stamp, steady = _fingerprint(path)
+    found = cache.get("compiler", key) if steady else None
+    return None if found is None else _compiler(path, found.decode(), stamp)
+
+
+def _compiler(path: str, description: str, stamp: str) -> Compiler:
+    kind, version, line = description.split("\n")
+    return Compiler(kind, path, version, f"{kind} {line} {stamp}")
+
+
+def _fingerprint(path: str) -> tuple[str, str, bool]:
+    """The key under which a program is remembered, what tells it from its next version, and whether that can be trusted:
+    behind a wrapper (ccache, a shell script) the compiler changes while the wrapper does not, so it is asked each time.
+    """
     real = os.path.realpath(path)
     st = os.stat(real)
     stamp = f"{st.st_size} {st.st_mtime_ns} {st.st_ino}"
-    key = digest("compiler", path, real, stamp, *_BPF_FLAGS)
-    # Behind a wrapper (ccache, a shell script) the compiler changes while the wrapper does not: ask each time.
     steady = os.path.basename(real).startswith(("clang", "zig")) and _is_elf(real)
-    remembered = cache.get("compiler", key) if steady else None
-    if remembered is None:
-        found = _ask(path)
-        if isinstance(found, _Unfit):
-            return found
-        remembered = "\n".join(found).encode()
-        if steady:
-            cache.put("compiler", key, remembered)
-    kind, version, line = remembered.decode().split("\n")
-    return Compiler(kind, path, version, f"{kind} {line} {stamp}")
+    return digest("compiler", path, real, stamp, *_BPF_FLAGS), stamp, steady
 
 
 def _is_elf(path: str) -> bool:
@@ -264,16 +311,16 @@ def _is_elf(path: str) -> bool:
 
 def _ask(path: str) -> tuple[str, str, str] | _Unfit:
     """Kind, version and version line of a program that compiles an empty file for BPF."""
-    # A program by the name of zig is asked as zig first; others too when they do not answer as clang.
-    kinds = ("zig", "clang") if os.path.basename(path).startswith("zig") else ("clang", "zig")
     answers: list[str] = []
-    for kind in kinds:
-        start = [path, "clang"] if kind == "zig" else [path]
-        code, text = _run([*start, "--version"])
-        line = next((x for x in text.splitlines() if "clang version " in x), None)
-        if code != 0 or line is None:
-            answers.append(text)
-            continue
+    for kind in _kinds(path):
+        code, text = _answer(path, kind)
+        line = _version_line(text)
+        if line is None:  # a wrapper may keep what -v says to itself
+            asked, said = _run([*_start(path, kind), "--version"])
+            line = _version_line(said) if asked == 0 else None
+            if line is None:
+                answers.append(said)
+                continue
         version = line.partition("clang version ")[2].split()[0]
         if _major(version) < OLDEST:
             return _Unfit(
@@ -282,40 +329,77 @@ def _ask(path: str) -> tuple[str, str, str] | _Unfit:
                 f"clang {OLDEST} is the oldest that specc is tested with",
                 help=_INSTALL,
             )
-        candidate = Compiler(kind, path, version, "")
-        code, text = _run([*candidate.compile_argv, "-S", "-x", "c", "-o", "-", "/dev/null"])
         if code != 0:
             if "No available targets" in text or "unknown target triple" in text:
                 return _Unfit("SP404", "has no BPF target", *_head(text), help=_INSTALL)
-            return _Unfit("SP404", "cannot compile an empty file for BPF", *_head(text), help=_INSTALL)
+            return _Unfit(
+                "SP404", "cannot compile an empty file for BPF", *_head(text.partition(line)[2]), help=_INSTALL
+            )
         return kind, version, line
     return _Unfit("SP405", "is not clang, nor zig", *_head(answers[0]), help=_INSTALL)
 
 
+def _kinds(path: str) -> tuple[str, str]:
+    """A program by the name of zig is asked as zig first; others too when they do not answer as clang."""
+    return ("zig", "clang") if os.path.basename(path).startswith("zig") else ("clang", "zig")
+
+
+def _start(path: str, kind: str) -> list[str]:
+    return [path, "clang"] if kind == "zig" else [path]
+
+
+def _version_line(text: str) -> str | None:
+    return next((x for x in text.splitlines() if "clang version " in x), None)
+
+
+def _question(path: str, kind: str) -> list[str]:
+    """One run that tells the version and whether an empty file can be compiled: with -v, clang says first who it is."""
+    return [*_start(path, kind), *_BPF_FLAGS, "-v", "-S", "-x", "c", "-o", "-", "/dev/null"]
+
+
+# Compilers that were asked ahead by `begin`, and whose answer nobody has looked at yet.
+_begun: dict[str, Popen[bytes]] = {}
+
+
+def _answer(path: str, kind: str) -> tuple[int, str]:
+    process = _begun.pop(path, None) if kind == _kinds(path)[0] else None
+    return _run(_question(path, kind)) if process is None else _ended(process)
+
+
 def _run(argv: list[str]) -> tuple[int, str]:
     """Exit code and all output of a short-lived program; a failure to start or to end is a code and a text too."""
-    import subprocess
-
     try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_PROBE_SECONDS,
-            env=environment(),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return 1, f"it did not end within {_PROBE_SECONDS:.0f} s"
+        process = _open(argv)
     except OSError as e:
         return 1, f"it does not start: {e.strerror}"
-    return done.returncode, done.stdout.decode("utf-8", "replace")
+    return _ended(process)
+
+
+def _open(argv: list[str]) -> Popen[bytes]:
+    from subprocess import DEVNULL, PIPE, STDOUT, Popen
+
+    return Popen(argv, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, env=environment())
+
+
+def _ended(process: Popen[bytes]) -> tuple[int, str]:
+    from subprocess import TimeoutExpired
+
+    try:
+        said, _ = process.communicate(timeout=_PROBE_SECONDS)
+    except TimeoutExpired:
+        return 1, f"it did not end within {_PROBE_SECONDS:.0f} s"
+    finally:  # Ctrl-C too
+        if process.returncode is None:
+            process.kill()
+            process.wait()
+    return process.returncode, said.decode("utf-8", "replace")
 
 
 def _head(text: str) -> list[str]:
-    """The first line of a program's output, as a note."""
-    return [f"it said: {line.strip()[:200]}" for line in text.splitlines() if line.strip()][:1]
+    """What a program said, as a note: its first error, else its first line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    chosen = next((line for line in lines if "error:" in line), lines[0] if lines else None)
+    return [] if chosen is None else [f"it said: {chosen[:200]}"]
 
 
 def _major(version: str) -> int:

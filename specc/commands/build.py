@@ -24,13 +24,16 @@ EMITS = ("c", "obj", "header")
 
 
 class Job:
-    """One spec of a run. `outputs` is set when it is built: {file name: bytes}, in the order of the contract."""
+    """One spec of a run. `outputs` is set when it is built: {file name: bytes}, in the order of the contract.
 
-    __slots__ = ("dependencies", "key", "outputs", "path", "started_ns", "texts")
+    `spec` is the file's bytes as they were at the start, None when the result is not to be remembered.
+    """
+
+    __slots__ = ("dependencies", "outputs", "path", "spec", "started_ns", "texts")
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.key = ""
+        self.spec: bytes | None = None
         self.started_ns = time.time_ns()
         self.dependencies: tuple[str, ...] = ()
         self.texts: Texts | None = None
@@ -59,6 +62,7 @@ class Run:
         self.jobs: list[Job] = []
         self.differs = False
         self._compiler: Compiler | None = None
+        self._fingerprint = code_fingerprint()  # before anything else of specc is loaded
         self._report: Report | None = None
 
     @property
@@ -91,48 +95,52 @@ class Run:
 
             paths = [str(path) for path in find_specs(named, self.report)]
         self.jobs = [Job(path) for path in paths]
-        fingerprint = code_fingerprint()
-        fresh = [job for job in self.jobs if not self._remembered(job, fingerprint)]
+        fresh = [job for job in self.jobs if not self._remembered(job)]
         if fresh:
             self._make(fresh)
 
-    def _remembered(self, job: Job, fingerprint: str) -> bool:
+    def _remembered(self, job: Job) -> bool:
         # Opening a named pipe would wait for ever, and without a cache nothing is remembered.
         if self.cache.root is None or not os.path.isfile(job.path):
             return False
         try:
             with open(job.path, "rb") as file:
-                text = file.read()
+                job.spec = file.read()
         except OSError:
             return False  # the front end says what is wrong
-        identity = self._identity()
-        if identity is None:
-            return False
-        btf = [os.path.abspath(path) for path in self.options.btf]
-        job.key = digest("spec", os.path.abspath(job.path), job.path, text, identity, fingerprint, *self.emit, "", *btf)
-        job.outputs = self.manifest.lookup(job.key)
+        if self._compiler is None:
+            from specc.compiler import known_compiler
+
+            self._compiler = known_compiler(self.options.compiler, cache=self.cache)
+        if self._compiler is not None:
+            job.outputs = self.manifest.lookup(self._key(job, self._compiler))
         return job.outputs is not None
 
-    def _identity(self) -> str | None:
-        """The compiler's identity, None when there is no compiler; whoever needs one then says so."""
-        try:
-            return self.compiler().identity
-        except Exception as problem:
-            from specc.diagnostics import Stop
+    def _key(self, job: Job, compiler: Compiler) -> str:
+        """What tells this build from every other one, but for the files that the spec leads to."""
+        btf = [os.path.abspath(path) for path in self.options.btf]
+        assert job.spec is not None
+        return digest("spec", os.path.abspath(job.path), job.path, job.spec, compiler.identity, self._fingerprint, *self.emit, "", *btf)  # fmt: skip
 
-            if isinstance(problem, Stop):
-                return None
-            raise
+    def _remembered_dependencies(self, job: Job) -> tuple[str, ...]:
+        return () if self._compiler is None else self.manifest.dependencies(self._key(job, self._compiler))
 
     def _make(self, jobs: list[Job]) -> None:
+        from itertools import chain
+
         from specc.build import compile_objects
         from specc.diagnostics import Diagnostic, Stop
 
-        sources = self._front(jobs)
+        sources: Iterator[tuple[Job, str, str]] = self._front(jobs)
         if "obj" not in self.emit:
             for job, _, _ in sources:
                 self._done(job, None)
             return
+        # The front end of the first spec runs while the compiler is still being asked what it is.
+        first = next(sources, None)
+        if first is None:
+            return
+        sources = chain([first], sources)
         try:
             compiler = self.compiler()
         except Stop as problem:
@@ -154,8 +162,9 @@ class Run:
         names = {"c": f"{name}.bpf.c", "obj": f"{name}.bpf.o", "header": f"{name}.h"}
         job.outputs = {names[e]: data for e in EMITS if e in self.emit and (data := made[e]) is not None}
         job.texts = None  # a thousand specs' texts need not stay in memory
-        if job.key:
-            self.manifest.store(job.key, [job.path, *job.dependencies], job.outputs, started_ns=job.started_ns)
+        if job.spec is not None and self._compiler is not None:
+            key = self._key(job, self._compiler)
+            self.manifest.store(key, [job.path, *job.dependencies], job.outputs, started_ns=job.started_ns)
 
     def _front(self, jobs: list[Job]) -> Iterator[tuple[Job, str, str]]:
         """The front end of each spec, drawn by the compilers as they become free."""
@@ -172,7 +181,7 @@ class Run:
                 continue
             job.dependencies = tuple(session.sources.dependencies)
             if len(self.report.diagnostics) > before:
-                job.key = ""  # a warning is told at every build
+                job.spec = None  # a warning is told at every build
             job.texts = emit_all(program)
             yield job, job.texts.name, job.texts.c_text
 
@@ -235,7 +244,7 @@ class Run:
             if self.options.make_dependencies and planned:
                 targets = [os.path.join(self.options.output, name) for name in planned]
                 stem = next(iter(planned)).partition(".")[0]
-                dependencies = job.dependencies or self.manifest.dependencies(job.key)
+                dependencies = job.dependencies or self._remembered_dependencies(job)
                 planned[f"{stem}.d"] = make_dependencies(targets, [job.path, *dependencies]).encode()
             try:
                 done = write_outputs(planned, self.options.output)
