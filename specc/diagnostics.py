@@ -113,11 +113,11 @@ class Sources:
 
     def line(self, file: str, number: int) -> str | None:
         if file not in self._lines:
-            path, text = Path(file), ""
+            path = Path(file)
+            self._lines[file] = []
             with contextlib.suppress(OSError, ValueError):
                 if path.is_file():  # never wait for a FIFO or a terminal
-                    text = path.read_bytes().decode("utf-8-sig", errors="replace")
-            self.add(file, text)
+                    self.add(file, path.read_bytes().decode("utf-8-sig", errors="replace"))
         lines = self._lines[file]
         return lines[number - 1] if 0 < number <= len(lines) else None
 

@@ -30,11 +30,11 @@ def colour_wanted(stream: object) -> bool:
     return os.environ.get("TERM") != "dumb" and bool(getattr(stream, "isatty", lambda: False)())
 
 
-def tell(report: Report, style: str) -> None:
+def tell(report: Report, style: str, sources: Sources | None = None) -> None:
     """Print the findings: to stdout where they are the product (json, github), else to stderr."""
     machine = style in ("json", "github")
     stream = sys.stdout if machine else sys.stderr
-    text = render(report.diagnostics, style, Sources(), colour=not machine and colour_wanted(stream))
+    text = render(report.diagnostics, style, sources or Sources(), colour=not machine and colour_wanted(stream))
     stream.write(text)
     errors = sum(d.severity is Severity.ERROR for d in _distinct(report))
     if errors and style == "full":

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from specc.commands.common import FINDINGS, FINE, exit_code, tell
-from specc.commands.show import _prototypes
+from specc.commands.show import command_line, prototypes_named
 from specc.diagnostics import Report, Stop
 from specc.lower.arguments import argument_names, place_text
 from specc.pipeline import session as open_session
@@ -23,10 +23,10 @@ def run(options: argparse.Namespace) -> int:
     options.all = False
     session = open_session(options.compiler, options.btf)
     try:
-        prototype = next(iter(_prototypes(options, session)))
+        prototype = next(iter(prototypes_named(options, session)))
     except Stop as problem:
         report.diagnostics.append(problem.diagnostic)
-        tell(report, options.output_format)
+        tell(report, options.output_format, command_line(options))
         return exit_code(report)
     placement = place_arguments(prototype, kernel=options.uprobe is None)
     text = spec_text(prototype, placement, options)

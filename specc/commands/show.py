@@ -8,12 +8,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from specc.commands.common import FINE, SUFFIXES, USAGE, exit_code, tell
-from specc.diagnostics import Location, Report, Stop, did_you_mean, stop
+from specc.diagnostics import Location, Report, Sources, Stop, did_you_mean, stop
 from specc.pipeline import Session, front
 from specc.pipeline import session as open_session
 from specc.prototype import Prototype
+
+COMMAND_LINE: Final = "<command line>"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,10 +28,10 @@ def run(options: argparse.Namespace) -> int:
     if options.function is not None and options.function.endswith(SUFFIXES):
         return _spec(options, session, report)
     try:
-        prototypes = list(_prototypes(options, session))
+        prototypes = list(prototypes_named(options, session))
     except Stop as problem:
         report.diagnostics.append(problem.diagnostic)
-        tell(report, options.output_format)
+        tell(report, options.output_format, command_line(options))
         return exit_code(report)
     _print(options, prototypes)
     return FINE
@@ -59,9 +62,16 @@ def _print(options: argparse.Namespace, prototypes: list[Prototype]) -> None:
         sys.stdout.write(("\n" if number else "") + show_text(prototype, placement))
 
 
-def _prototypes(options: argparse.Namespace, session: Session) -> Iterator[Prototype]:
+def command_line(options: argparse.Namespace) -> Sources:
+    """What a finding in a --prototype points into."""
+    sources = Sources()
+    sources.add(COMMAND_LINE, options.prototype or "")
+    return sources
+
+
+def prototypes_named(options: argparse.Namespace, session: Session) -> Iterator[Prototype]:
     """What the arguments name. Raises Stop."""
-    here = Location("<command line>")
+    here = Location(COMMAND_LINE, 1, 1, 1, len(options.prototype or "") + 1)
     index = None
     if options.header:
         from specc.headers import HeaderIndex, preprocess
