@@ -212,4 +212,40 @@ int sockopt_get(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 2540ee2fda32d743 */
+
+/* What was probed and how the events are laid out, for who has the object alone: `specc run` reads it. The section is
+ * a string table (SHT_STRTAB, 3), which loaders pass over, and allocated, so that strip leaves it as it is.
+ */
+__asm__(".pushsection .specc,\"a\",@3\n.popsection");
+const char specc_description[] SEC(".specc") =
+	"{\"specc\": 1, \"name\": \"sockopt\", \"buffer\": \"ring\",\n"
+	"\"types\": [\n"
+	"{\"record\": \"struct\", \"tag\": \"sock\"},\n"
+	"{\"record\": \"union\", \"tag\": null, \"size\": 8, \"align\": 8, \"members\": [[\"kernel\", {\"pointer\": \"void\"}, 0], [\"user\", {\"pointer\": {\"qualified\": [\"__user\"], \"of\": \"void\"}}, 0]]},\n"
+	"{\"record\": \"struct\", \"tag\": null, \"size\": 16, \"align\": 8, \"members\": [[\"\", 1, 0], [\"is_kernel\", \"_Bool\", 64, 1]]}\n"
+	"],\n"
+	"\"probes\": [\n"
+	"{\"name\": \"set\", \"kind\": \"kprobe\", \"function\": \"tcp_setsockopt\", \"symbol\": \"sockopt_set\", \"prototype\": \"int tcp_setsockopt(struct sock *sk, int level, int optname, sockptr_t optval, unsigned int optlen)\", \"event\": \"sockopt_set_event\", \"size\": 80, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
+	"{\"name\": \"pid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"comm\", \"at\": 20, \"as\": \"char\", \"count\": 16, \"role\": \"context\"},\n"
+	"{\"name\": \"sk\", \"at\": 40, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": 0}, \"place\": \"rdi\"},\n"
+	"{\"name\": \"level\", \"at\": 48, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rsi\"},\n"
+	"{\"name\": \"optname\", \"at\": 52, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rdx\"},\n"
+	"{\"name\": \"optval\", \"at\": 56, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": {\"typedef\": \"sockptr_t\", \"of\": 2}, \"place\": \"rcx:r8\"},\n"
+	"{\"name\": \"optlen\", \"at\": 72, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"place\": \"r9\"}\n"
+	"]},\n"
+	"{\"name\": \"get\", \"kind\": \"kprobe\", \"function\": \"do_ip_getsockopt\", \"symbol\": \"sockopt_get\", \"prototype\": \"int do_ip_getsockopt(struct sock *sk, int level, int optname, sockptr_t optval, sockptr_t optlen)\", \"event\": \"sockopt_get_event\", \"size\": 80, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
+	"{\"name\": \"pid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"comm\", \"at\": 20, \"as\": \"char\", \"count\": 16, \"role\": \"context\"},\n"
+	"{\"name\": \"level\", \"at\": 36, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rsi\"},\n"
+	"{\"name\": \"optname\", \"at\": 40, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rdx\"},\n"
+	"{\"name\": \"optval\", \"at\": 48, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": {\"typedef\": \"sockptr_t\", \"of\": 2}, \"place\": \"rcx:r8\"},\n"
+	"{\"name\": \"length\", \"at\": 64, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": {\"typedef\": \"sockptr_t\", \"of\": 2}, \"status\": \"stack_error\", \"place\": \"sp+8..sp+23\"}\n"
+	"]}\n"
+	"]}\n";
+/* specc: sha256 75e7f9f15293b07c */

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specc.declare import Declarations
+from specc.describe import describe
 from specc.ir import ALL_BITS, FALLIBLE_CONTEXT, Constant, ContextWord, Field, Program, Register, Role, Saved, StackSlot
 from specc.prototype import Float, bare
 
@@ -36,6 +37,7 @@ def emit(program: Program) -> str:
         .get_template("program.bpf.c.j2")
         .render(
             program=program,
+            description=describe(program).splitlines(keepends=True),
             helpers=_helpers(program, contexts),
             task_fields=sorted(contexts & set(FALLIBLE_CONTEXT)),
             uses_registers=bool(kinds - {"fentry", "fexit"}),
@@ -70,16 +72,20 @@ def _user_member(field: Field, declarations: Declarations) -> str:
     return f"{field.c_type} {field.name}{count};"
 
 
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
+
+
 def c_string(text: str) -> str:
-    """A C string literal; no byte of it can end the literal, start a trigraph or a comment."""
+    """A C string literal; no byte of it can end the literal or start a trigraph.
+
+    Where an attribute takes one (C2x: an unevaluated string literal), clang refuses escapes that are numbers: printable
+    ASCII has none.
+    """
     out = []
     for byte in text.encode():
         char = chr(byte)
-        if char in '"\\' or not 32 <= byte < 127 or char == "?":
-            out.append(f"\\{byte:03o}")
-        else:
-            out.append(char)
-    return '"' + "".join(out) + '"'
+        out.append(_ESCAPES.get(char) or (char if 32 <= byte < 127 else f"\\{byte:03o}"))
+    return '"' + "".join(out).replace("??", "?\\?") + '"'
 
 
 def comment(text: str) -> str:

@@ -67,6 +67,7 @@ class Field:
     absent_bit: int | None = None
     comment: str = ""
     key: str = ""  # the name in records, where it is not `name`: `return` is a keyword of C
+    place: str = ""  # of a VALUE, for a person: "rsi", "sp+8", "absent"
 
     @property
     def record_key(self) -> str:

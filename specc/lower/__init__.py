@@ -137,7 +137,8 @@ def section(probe: ProbeSpec, *, at_return: bool) -> str:
     if target.symbol is None or target.pid is not None or ":" in target.path.text or "@" in target.symbol.text:
         return kind
     offset = f"+{target.offset:#x}" if target.offset else ""
-    return f"{kind}/{target.path.text}:{target.symbol.text}{offset}"
+    text = f"{kind}/{target.path.text}:{target.symbol.text}{offset}"
+    return text if text.isascii() and text.isprintable() else kind  # what C can say in an attribute
 
 
 def _event(
@@ -185,6 +186,7 @@ def _event(
                 optional.index(value) if value.optional else None,
                 value.declaration,
                 RETURN if value.name == RETURN_FIELD and not value.entry else "",
+                value.place,
             )
         )
     return lay_out_event(f"{spec.name}_{probe.name.text}_event", probe.name.text, number, tuple(planned))
@@ -286,6 +288,7 @@ def _check_room(spec: Spec, probe: ProbeSpec, event: Event, now: Captured, repor
 def _check_symbols(spec: Spec, probes: list[Probe], report: Report) -> None:
     """The C identifiers of a file: two probes' derived names can meet, say those of `a` and of `a_entry`."""
     taken: dict[str, Location | None] = dict.fromkeys(f"{spec.name}_{n}" for n in ("events", "lost", "pid"))
+    taken["specc_description"] = None
     for probe in probes:
         names = [probe.symbol] + ([probe.entry.symbol, probe.entry.map] if probe.entry else [])
         for name in names:

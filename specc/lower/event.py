@@ -69,6 +69,7 @@ class Planned:
     absent_bit: int | None = None
     comment: str = ""
     key: str = ""
+    place: str = ""
 
 
 def lay_out_fields(planned: tuple[Planned, ...]) -> tuple[tuple[Field, ...], int]:
@@ -101,6 +102,7 @@ def lay_out_fields(planned: tuple[Planned, ...]) -> tuple[tuple[Field, ...], int
                 p.absent_bit,
                 p.comment,
                 p.key,
+                p.place,
             )
         )
         offset += size

@@ -126,4 +126,25 @@ int floats_spilled(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 c595f6d2d5c33b20 */
+
+/* What was probed and how the events are laid out, for who has the object alone: `specc run` reads it. The section is
+ * a string table (SHT_STRTAB, 3), which loaders pass over, and allocated, so that strip leaves it as it is.
+ */
+__asm__(".pushsection .specc,\"a\",@3\n.popsection");
+const char specc_description[] SEC(".specc") =
+	"{\"specc\": 1, \"name\": \"floats\", \"buffer\": \"ring\",\n"
+	"\"types\": [\n"
+	"\n"
+	"],\n"
+	"\"probes\": [\n"
+	"{\"name\": \"spilled\", \"kind\": \"uprobe\", \"target\": [\"libm.so.6\", \"f\", 0, null], \"symbol\": \"floats_spilled\", \"prototype\": \"void f(double a, double b, double c, double d, double e, double f, double g, double h, double i, float j, long double k, __int128 l, int m)\", \"event\": \"floats_spilled_event\", \"size\": 64, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"i\", \"at\": 8, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"double\", \"status\": \"stack_error\", \"place\": \"sp+8\"},\n"
+	"{\"name\": \"j\", \"at\": 16, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"float\", \"status\": \"stack_error\", \"place\": \"sp+16\"},\n"
+	"{\"name\": \"k\", \"at\": 24, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": \"long double\", \"status\": \"stack_error\", \"place\": \"sp+24..sp+39\"},\n"
+	"{\"name\": \"l\", \"at\": 40, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": \"__int128\", \"place\": \"rdi:rsi\"},\n"
+	"{\"name\": \"m\", \"at\": 56, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rdx\"}\n"
+	"]}\n"
+	"]}\n";
+/* specc: sha256 578eac47b886470f */

@@ -1,2 +1,2 @@
-struct block { struct { char c; long l; } cell[32]; };
+struct block { struct { unsigned char c; long l; } cell[32]; };
 void f(struct block head, long a, long b, long c, long d, long e, long g, long tail, struct block block, int last);

@@ -7,7 +7,7 @@
 
 /* struct (anonymous): 16 bytes, aligned to 8 */
 struct large_block_cell {
-	char c;
+	__u8 c;
 	__s64 l;
 };
 _Static_assert(sizeof(struct large_block_cell) == 16, "size of struct large_block_cell");
@@ -51,4 +51,4 @@ _Static_assert(offsetof(struct large_f_event, tail) == 1048, "large_f_event.tail
 _Static_assert(offsetof(struct large_f_event, last) == 1056, "large_f_event.last");
 
 #endif
-/* specc: sha256 b79096441952d615 */
+/* specc: sha256 aea7cedb04328e05 */

@@ -143,4 +143,27 @@ int options_f(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 6dba45630bf78f67 */
+
+/* What was probed and how the events are laid out, for who has the object alone: `specc run` reads it. The section is
+ * a string table (SHT_STRTAB, 3), which loaders pass over, and allocated, so that strip leaves it as it is.
+ */
+__asm__(".pushsection .specc,\"a\",@3\n.popsection");
+const char specc_description[] SEC(".specc") =
+	"{\"specc\": 1, \"name\": \"options\", \"buffer\": \"ring\",\n"
+	"\"types\": [\n"
+	"{\"record\": \"struct\", \"tag\": \"halves\", \"size\": 8, \"align\": 4, \"members\": [[\"low\", \"int\", 0], [\"high\", \"int\", 32]]}\n"
+	"],\n"
+	"\"probes\": [\n"
+	"{\"name\": \"f\", \"kind\": \"kprobe\", \"function\": \"f\", \"symbol\": \"options_f\", \"prototype\": \"void f(unsigned long a, unsigned int b, long c, long d, long e, long f, unsigned long g)\", \"event\": \"options_f_event\", \"size\": 64, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"absent\", \"at\": 8, \"as\": \"__u64\", \"role\": \"absent\"},\n"
+	"{\"name\": \"pid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"address\", \"at\": 24, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long\", \"format\": \"pointer\", \"place\": \"rdi\"},\n"
+	"{\"name\": \"b\", \"at\": 32, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"format\": \"dec\", \"place\": \"rsi\"},\n"
+	"{\"name\": \"gone\", \"at\": 40, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long\", \"absent\": 0, \"place\": \"absent\"},\n"
+	"{\"name\": \"also_gone\", \"at\": 48, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"format\": \"hex\", \"absent\": 1, \"place\": \"absent\"},\n"
+	"{\"name\": \"g\", \"at\": 56, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": 0, \"status\": \"stack_error\", \"absent\": 2, \"place\": \"sp+8\"}\n"
+	"]}\n"
+	"]}\n";
+/* specc: sha256 f720b43bf4979df6 */

@@ -104,7 +104,7 @@ _Static_assert(__builtin_offsetof(struct returns_pair, y) == 8, "struct returns_
 /* struct big: 32 bytes, aligned to 8 */
 struct returns_big {
 	__s64 v[3];
-	char c;
+	__s8 c;
 };
 _Static_assert(sizeof(struct returns_big) == 32, "size of struct returns_big");
 _Static_assert(__builtin_offsetof(struct returns_big, v) == 0, "struct returns_big.v");
@@ -119,7 +119,7 @@ struct returns_entry_arguments_event {
 	__u32 gid;
 	char comm[16];
 	__s32 a; /* int a */
-	__s8 g; /* char g */
+	__s8 g; /* signed char g */
 	__u8 __pad0[3];
 	__u64 p[2]; /* struct pair p */
 	__s64 return_value; /* long return_value */
@@ -140,7 +140,7 @@ _Static_assert(__builtin_offsetof(struct returns_entry_arguments_event, return_v
 struct returns_entry_arguments_entry {
 	__s32 stack_error;
 	__s32 a; /* int a */
-	__s8 g; /* char g */
+	__s8 g; /* signed char g */
 	__u8 __pad0[7];
 	__u64 p[2]; /* struct pair p */
 };
@@ -160,7 +160,7 @@ struct {
 	__type(value, struct returns_entry_arguments_entry);
 } returns_entry_arguments_calls SEC(".maps");
 
-/* long f(int a, long b, long c, long d, long e, long x, char g, struct pair p);
+/* long f(int a, long b, long c, long d, long e, long x, signed char g, struct pair p);
  * declared in f.h:3
  * a             rdi
  * g             sp+8          the 6 general registers are taken
@@ -246,7 +246,7 @@ _Static_assert(__builtin_offsetof(struct returns_only_result_event, gid) == 16, 
 _Static_assert(__builtin_offsetof(struct returns_only_result_event, comm) == 20, "returns_only_result_event.comm");
 _Static_assert(__builtin_offsetof(struct returns_only_result_event, return_value) == 40, "returns_only_result_event.return_value");
 
-/* long f(int a, long b, long c, long d, long e, long x, char g, struct pair p);
+/* long f(int a, long b, long c, long d, long e, long x, signed char g, struct pair p);
  * declared in f.h:3
  * return_value  rax
  */
@@ -514,4 +514,76 @@ int returns_nothing(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 a47edc017fb43ca6 */
+
+/* What was probed and how the events are laid out, for who has the object alone: `specc run` reads it. The section is
+ * a string table (SHT_STRTAB, 3), which loaders pass over, and allocated, so that strip leaves it as it is.
+ */
+__asm__(".pushsection .specc,\"a\",@3\n.popsection");
+const char specc_description[] SEC(".specc") =
+	"{\"specc\": 1, \"name\": \"returns\", \"buffer\": \"ring\",\n"
+	"\"types\": [\n"
+	"{\"record\": \"struct\", \"tag\": \"pair\", \"size\": 16, \"align\": 8, \"members\": [[\"x\", \"int\", 0], [\"y\", \"long\", 64]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"big\", \"size\": 32, \"align\": 8, \"members\": [[\"v\", {\"array\": \"long\", \"count\": 3}, 0], [\"c\", \"signed char\", 192]]}\n"
+	"],\n"
+	"\"probes\": [\n"
+	"{\"name\": \"entry_arguments\", \"kind\": \"kretprobe\", \"function\": \"f\", \"symbol\": \"returns_entry_arguments\", \"entry\": \"returns_entry_arguments_entry\", \"prototype\": \"long f(int a, long b, long c, long d, long e, long x, signed char g, struct pair p)\", \"event\": \"returns_entry_arguments_event\", \"size\": 72, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"pid\", \"at\": 8, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"tid\", \"at\": 12, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"uid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"gid\", \"at\": 20, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"comm\", \"at\": 24, \"as\": \"char\", \"count\": 16, \"role\": \"context\"},\n"
+	"{\"name\": \"a\", \"at\": 40, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rdi\"},\n"
+	"{\"name\": \"g\", \"at\": 44, \"as\": \"__s8\", \"role\": \"value\", \"type\": \"signed char\", \"status\": \"stack_error\", \"place\": \"sp+8\"},\n"
+	"{\"name\": \"p\", \"at\": 48, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 0, \"status\": \"stack_error\", \"place\": \"sp+16..sp+31\"},\n"
+	"{\"name\": \"return_value\", \"at\": 64, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"key\": \"return\", \"place\": \"rax\"}\n"
+	"]},\n"
+	"{\"name\": \"only_result\", \"kind\": \"kretprobe\", \"function\": \"f\", \"symbol\": \"returns_only_result\", \"prototype\": \"long f(int a, long b, long c, long d, long e, long x, signed char g, struct pair p)\", \"event\": \"returns_only_result_event\", \"size\": 48, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"pid\", \"at\": 4, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"tid\", \"at\": 8, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"uid\", \"at\": 12, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"gid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"comm\", \"at\": 20, \"as\": \"char\", \"count\": 16, \"role\": \"context\"},\n"
+	"{\"name\": \"return_value\", \"at\": 40, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"key\": \"return\", \"place\": \"rax\"}\n"
+	"]},\n"
+	"{\"name\": \"pair\", \"kind\": \"kretprobe\", \"function\": \"pair\", \"symbol\": \"returns_pair\", \"prototype\": \"struct pair pair(void)\", \"event\": \"returns_pair_event\", \"size\": 56, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"pid\", \"at\": 4, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"tid\", \"at\": 8, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"uid\", \"at\": 12, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"gid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"comm\", \"at\": 20, \"as\": \"char\", \"count\": 16, \"role\": \"context\"},\n"
+	"{\"name\": \"return_value\", \"at\": 40, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 0, \"key\": \"return\", \"place\": \"rax:rdx\"}\n"
+	"]},\n"
+	"{\"name\": \"in_memory\", \"kind\": \"kretprobe\", \"function\": \"in_memory\", \"symbol\": \"returns_in_memory\", \"entry\": \"returns_in_memory_entry\", \"prototype\": \"struct big in_memory(int x)\", \"event\": \"returns_in_memory_event\", \"size\": 80, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"result_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"pid\", \"at\": 8, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"tid\", \"at\": 12, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"uid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"gid\", \"at\": 20, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"comm\", \"at\": 24, \"as\": \"char\", \"count\": 16, \"role\": \"context\"},\n"
+	"{\"name\": \"x\", \"at\": 40, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rsi\"},\n"
+	"{\"name\": \"result\", \"at\": 48, \"as\": \"__u64\", \"count\": 4, \"role\": \"value\", \"type\": 1, \"status\": \"result_error\", \"place\": \"*rax\"}\n"
+	"]},\n"
+	"{\"name\": \"narrow\", \"kind\": \"kretprobe\", \"function\": \"narrow\", \"symbol\": \"returns_narrow\", \"prototype\": \"signed char narrow(void)\", \"event\": \"returns_narrow_event\", \"size\": 40, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"pid\", \"at\": 4, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"tid\", \"at\": 8, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"uid\", \"at\": 12, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"gid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"comm\", \"at\": 20, \"as\": \"char\", \"count\": 16, \"role\": \"context\"},\n"
+	"{\"name\": \"return_value\", \"at\": 36, \"as\": \"__s8\", \"role\": \"value\", \"type\": \"signed char\", \"key\": \"return\", \"place\": \"rax\"}\n"
+	"]},\n"
+	"{\"name\": \"nothing\", \"kind\": \"kretprobe\", \"function\": \"nothing\", \"symbol\": \"returns_nothing\", \"event\": \"returns_nothing_event\", \"size\": 40, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"pid\", \"at\": 4, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"tid\", \"at\": 8, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"uid\", \"at\": 12, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"gid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"comm\", \"at\": 20, \"as\": \"char\", \"count\": 16, \"role\": \"context\"}\n"
+	"]}\n"
+	"]}\n";
+/* specc: sha256 6a86326d1c21b9ec */

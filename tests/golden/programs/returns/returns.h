@@ -17,7 +17,7 @@ _Static_assert(__builtin_offsetof(struct returns_pair, y) == 8, "struct returns_
 /* struct big: 32 bytes, aligned to 8 */
 struct returns_big {
 	__s64 v[3];
-	char c;
+	__s8 c;
 };
 _Static_assert(sizeof(struct returns_big) == 32, "size of struct returns_big");
 _Static_assert(__builtin_offsetof(struct returns_big, v) == 0, "struct returns_big.v");
@@ -42,7 +42,7 @@ struct returns_entry_arguments_event {
 	__u32 gid;
 	char comm[16];
 	__s32 a; /* int a */
-	__s8 g; /* char g */
+	__s8 g; /* signed char g */
 	__u8 __pad0[3];
 	struct returns_pair p; /* struct pair p */
 	__s64 return_value; /* long return_value */
@@ -158,4 +158,4 @@ _Static_assert(offsetof(struct returns_nothing_event, gid) == 16, "returns_nothi
 _Static_assert(offsetof(struct returns_nothing_event, comm) == 20, "returns_nothing_event.comm");
 
 #endif
-/* specc: sha256 358083f673890a85 */
+/* specc: sha256 fdac9a40d81be601 */

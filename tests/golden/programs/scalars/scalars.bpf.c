@@ -177,4 +177,39 @@ int scalars_f(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 9de24f180c265738 */
+
+/* What was probed and how the events are laid out, for who has the object alone: `specc run` reads it. The section is
+ * a string table (SHT_STRTAB, 3), which loaders pass over, and allocated, so that strip leaves it as it is.
+ */
+__asm__(".pushsection .specc,\"a\",@3\n.popsection");
+const char specc_description[] SEC(".specc") =
+	"{\"specc\": 1, \"name\": \"scalars\", \"buffer\": \"ring\",\n"
+	"\"types\": [\n"
+	"{\"enum\": \"colour\", \"size\": 4, \"signed\": false, \"members\": [[\"RED\", 0], [\"GREEN\", 1], [\"BLUE\", 7]]},\n"
+	"{\"enum\": \"wide\", \"size\": 8, \"signed\": false, \"members\": [[\"BIG\", 4294967296]]},\n"
+	"{\"enum\": \"below\", \"size\": 4, \"signed\": true, \"members\": [[\"MINUS\", -1], [\"ZERO\", 0]]}\n"
+	"],\n"
+	"\"probes\": [\n"
+	"{\"name\": \"f\", \"kind\": \"kprobe\", \"function\": \"f\", \"symbol\": \"scalars_f\", \"prototype\": \"void f(_Bool flag, signed char c, unsigned char uc, short s, port_t port, int i, unsigned int u, long l, unsigned long long ull, enum colour colour, enum wide wide, enum below below, char *text, int array[4], int (*callback)(int), const volatile int *cv, _Bool last)\", \"event\": \"scalars_f_event\", \"size\": 104, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"flag\", \"at\": 8, \"as\": \"__u8\", \"role\": \"value\", \"type\": \"_Bool\", \"place\": \"rdi\"},\n"
+	"{\"name\": \"c\", \"at\": 9, \"as\": \"__s8\", \"role\": \"value\", \"type\": \"signed char\", \"place\": \"rsi\"},\n"
+	"{\"name\": \"uc\", \"at\": 10, \"as\": \"__u8\", \"role\": \"value\", \"type\": \"unsigned char\", \"place\": \"rdx\"},\n"
+	"{\"name\": \"s\", \"at\": 12, \"as\": \"__s16\", \"role\": \"value\", \"type\": \"short\", \"place\": \"rcx\"},\n"
+	"{\"name\": \"port\", \"at\": 14, \"as\": \"__u16\", \"role\": \"value\", \"type\": {\"typedef\": \"port_t\", \"of\": \"unsigned short\"}, \"place\": \"r8\"},\n"
+	"{\"name\": \"i\", \"at\": 16, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"r9\"},\n"
+	"{\"name\": \"u\", \"at\": 20, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"status\": \"stack_error\", \"place\": \"sp+8\"},\n"
+	"{\"name\": \"l\", \"at\": 24, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"status\": \"stack_error\", \"place\": \"sp+16\"},\n"
+	"{\"name\": \"ull\", \"at\": 32, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long long\", \"status\": \"stack_error\", \"place\": \"sp+24\"},\n"
+	"{\"name\": \"colour\", \"at\": 40, \"as\": \"__u32\", \"role\": \"value\", \"type\": 0, \"status\": \"stack_error\", \"place\": \"sp+32\"},\n"
+	"{\"name\": \"wide\", \"at\": 48, \"as\": \"__u64\", \"role\": \"value\", \"type\": 1, \"status\": \"stack_error\", \"place\": \"sp+40\"},\n"
+	"{\"name\": \"below\", \"at\": 56, \"as\": \"__s32\", \"role\": \"value\", \"type\": 2, \"status\": \"stack_error\", \"place\": \"sp+48\"},\n"
+	"{\"name\": \"text\", \"at\": 64, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": \"char\"}, \"status\": \"stack_error\", \"place\": \"sp+56\"},\n"
+	"{\"name\": \"array\", \"at\": 72, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": \"int\"}, \"status\": \"stack_error\", \"place\": \"sp+64\"},\n"
+	"{\"name\": \"callback\", \"at\": 80, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": {\"function\": \"int\", \"parameters\": [\"int\"], \"variadic\": false}}, \"status\": \"stack_error\", \"place\": \"sp+72\"},\n"
+	"{\"name\": \"cv\", \"at\": 88, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": {\"qualified\": [\"const\", \"volatile\"], \"of\": \"int\"}}, \"status\": \"stack_error\", \"place\": \"sp+80\"},\n"
+	"{\"name\": \"last\", \"at\": 96, \"as\": \"__u8\", \"role\": \"value\", \"type\": \"_Bool\", \"status\": \"stack_error\", \"place\": \"sp+88\"}\n"
+	"]}\n"
+	"]}\n";
+/* specc: sha256 7c0b0527778cd386 */

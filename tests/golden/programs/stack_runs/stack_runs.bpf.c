@@ -83,7 +83,7 @@ struct stack_runs_f_event {
 	__u64 timestamp;
 	__u32 cpu;
 	__s32 g; /* int g */
-	__s8 h; /* char h */
+	__s8 h; /* signed char h */
 	__u8 j; /* unsigned char j */
 	__s16 last; /* short l */
 	__u8 __pad0[4];
@@ -100,8 +100,8 @@ _Static_assert(__builtin_offsetof(struct stack_runs_f_event, h) == 32, "stack_ru
 _Static_assert(__builtin_offsetof(struct stack_runs_f_event, j) == 33, "stack_runs_f_event.j");
 _Static_assert(__builtin_offsetof(struct stack_runs_f_event, last) == 34, "stack_runs_f_event.last");
 
-/* long f(long a, long b, long c, long d, long e, long f, int g, char h, long i, unsigned char j,
- *     long k, short l);
+/* long f(long a, long b, long c, long d, long e, long f, int g, signed char h, long i,
+ *     unsigned char j, long k, short l);
  * declared in f.h:1
  * g     sp+8   the 6 general registers are taken
  * h     sp+16  the 6 general registers are taken
@@ -135,4 +135,28 @@ int stack_runs_f(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 8fb2027e324553da */
+
+/* What was probed and how the events are laid out, for who has the object alone: `specc run` reads it. The section is
+ * a string table (SHT_STRTAB, 3), which loaders pass over, and allocated, so that strip leaves it as it is.
+ */
+__asm__(".pushsection .specc,\"a\",@3\n.popsection");
+const char specc_description[] SEC(".specc") =
+	"{\"specc\": 1, \"name\": \"stack_runs\", \"buffer\": \"ring\",\n"
+	"\"types\": [\n"
+	"\n"
+	"],\n"
+	"\"probes\": [\n"
+	"{\"name\": \"f\", \"kind\": \"kprobe\", \"function\": \"f\", \"symbol\": \"stack_runs_f\", \"prototype\": \"long f(long a, long b, long c, long d, long e, long f, int g, signed char h, long i, unsigned char j, long k, short l)\", \"event\": \"stack_runs_f_event\", \"size\": 40, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"stack_error_1\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"stack_error_2\", \"at\": 8, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"stack_error_3\", \"at\": 12, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"timestamp\", \"at\": 16, \"as\": \"__u64\", \"role\": \"context\"},\n"
+	"{\"name\": \"cpu\", \"at\": 24, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"g\", \"at\": 28, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"status\": \"stack_error_1\", \"place\": \"sp+8\"},\n"
+	"{\"name\": \"h\", \"at\": 32, \"as\": \"__s8\", \"role\": \"value\", \"type\": \"signed char\", \"status\": \"stack_error_1\", \"place\": \"sp+16\"},\n"
+	"{\"name\": \"j\", \"at\": 33, \"as\": \"__u8\", \"role\": \"value\", \"type\": \"unsigned char\", \"status\": \"stack_error_2\", \"place\": \"sp+32\"},\n"
+	"{\"name\": \"last\", \"at\": 34, \"as\": \"__s16\", \"role\": \"value\", \"type\": \"short\", \"format\": \"hex\", \"status\": \"stack_error_3\", \"place\": \"sp+48\"}\n"
+	"]}\n"
+	"]}\n";
+/* specc: sha256 efc7878f09d67141 */

@@ -18,7 +18,7 @@ struct stack_runs_f_event {
 	__u64 timestamp;
 	__u32 cpu;
 	__s32 g; /* int g */
-	__s8 h; /* char h */
+	__s8 h; /* signed char h */
 	__u8 j; /* unsigned char j */
 	__s16 last; /* short l */
 	__u8 __pad0[4];
@@ -36,4 +36,4 @@ _Static_assert(offsetof(struct stack_runs_f_event, j) == 33, "stack_runs_f_event
 _Static_assert(offsetof(struct stack_runs_f_event, last) == 34, "stack_runs_f_event.last");
 
 #endif
-/* specc: sha256 0c9fd3ef7afda4da */
+/* specc: sha256 0d37b0f4f093e63b */

@@ -107,7 +107,7 @@ _Static_assert(sizeof(struct structs_bits) == 4, "size of struct structs_bits");
 
 /* struct tight: 13 bytes, aligned to 1 */
 struct structs_tight {
-	char c;
+	__s8 c;
 	__s32 i;
 	__s64 l;
 } __attribute__((packed));
@@ -118,7 +118,7 @@ _Static_assert(__builtin_offsetof(struct structs_tight, l) == 5, "struct structs
 
 /* struct inner: 4 bytes, aligned to 2 */
 struct structs_inner {
-	char tag;
+	__s8 tag;
 	__s16 s;
 };
 _Static_assert(sizeof(struct structs_inner) == 4, "size of struct structs_inner");
@@ -140,7 +140,7 @@ struct structs_nested {
 	union structs_either u;
 	struct {
 		__s32 hidden;
-		char more;
+		__u8 more;
 	};
 };
 _Static_assert(sizeof(struct structs_nested) == 20, "size of struct structs_nested");
@@ -175,7 +175,7 @@ _Static_assert(__builtin_offsetof(struct structs_over, x) == 0, "struct structs_
 /* struct two: 14 bytes, aligned to 2 */
 #pragma pack(push, 2)
 struct structs_two {
-	char c;
+	__s8 c;
 	__s64 l;
 	__s32 i;
 };
@@ -334,4 +334,51 @@ int structs_odd(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 24e21ecb17040cef */
+
+/* What was probed and how the events are laid out, for who has the object alone: `specc run` reads it. The section is
+ * a string table (SHT_STRTAB, 3), which loaders pass over, and allocated, so that strip leaves it as it is.
+ */
+__asm__(".pushsection .specc,\"a\",@3\n.popsection");
+const char specc_description[] SEC(".specc") =
+	"{\"specc\": 1, \"name\": \"structs\", \"buffer\": \"ring\",\n"
+	"\"types\": [\n"
+	"{\"record\": \"struct\", \"tag\": null, \"size\": 4, \"align\": 4, \"members\": [[\"val\", \"unsigned int\", 0]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"pair\", \"size\": 16, \"align\": 8, \"members\": [[\"x\", \"int\", 0], [\"y\", \"long\", 64]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"three\", \"size\": 3, \"align\": 1, \"members\": [[\"c\", {\"array\": \"char\", \"count\": 3}, 0]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"bits\", \"size\": 4, \"align\": 4, \"members\": [[\"a\", \"unsigned int\", 0, 3], [\"\", \"unsigned int\", 3, 5], [\"b\", \"unsigned int\", 8, 10], [\"c\", \"int\", 18, 7], [\"d\", \"_Bool\", 25, 1]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"tight\", \"size\": 13, \"align\": 1, \"members\": [[\"c\", \"signed char\", 0], [\"i\", \"int\", 8], [\"l\", \"long\", 40]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"inner\", \"size\": 4, \"align\": 2, \"members\": [[\"tag\", \"signed char\", 0], [\"s\", \"short\", 16]]},\n"
+	"{\"record\": \"union\", \"tag\": \"either\", \"size\": 4, \"align\": 4, \"members\": [[\"i\", \"int\", 0], [\"bytes\", {\"array\": \"char\", \"count\": 4}, 0]]},\n"
+	"{\"record\": \"struct\", \"tag\": null, \"size\": 8, \"align\": 4, \"members\": [[\"hidden\", \"int\", 0], [\"more\", \"unsigned char\", 32]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"nested\", \"size\": 20, \"align\": 4, \"members\": [[\"in\", {\"array\": 5, \"count\": 2}, 0], [\"u\", 6, 64], [\"\", 7, 96]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"big\", \"size\": 56, \"align\": 8, \"members\": [[\"name\", {\"array\": \"char\", \"count\": 20}, 0], [\"values\", {\"array\": \"long\", \"count\": 4}, 192]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"low\", \"size\": 8, \"align\": 2, \"members\": [[\"l\", \"long\", 0]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"over\", \"size\": 32, \"align\": 32, \"members\": [[\"x\", \"int\", 0]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"two\", \"size\": 14, \"align\": 2, \"members\": [[\"c\", \"signed char\", 0], [\"l\", \"long\", 16], [\"i\", \"int\", 80]]}\n"
+	"],\n"
+	"\"probes\": [\n"
+	"{\"name\": \"registers\", \"kind\": \"kprobe\", \"function\": \"registers\", \"symbol\": \"structs_registers\", \"prototype\": \"void registers(kuid_t owner, struct pair p, struct three t, struct bits b)\", \"event\": \"structs_registers_event\", \"size\": 48, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"owner\", \"at\": 8, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": {\"typedef\": \"kuid_t\", \"of\": 0}, \"place\": \"rdi\"},\n"
+	"{\"name\": \"p\", \"at\": 16, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 1, \"place\": \"rsi:rdx\"},\n"
+	"{\"name\": \"t\", \"at\": 32, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": 2, \"place\": \"rcx\"},\n"
+	"{\"name\": \"b\", \"at\": 40, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": 3, \"place\": \"r8\"}\n"
+	"]},\n"
+	"{\"name\": \"stack\", \"kind\": \"kprobe\", \"function\": \"stack\", \"symbol\": \"structs_stack\", \"prototype\": \"void stack(struct tight tight, struct nested nested, struct big big, kuid_t after)\", \"event\": \"structs_stack_event\", \"size\": 112, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"tight\", \"at\": 8, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 4, \"status\": \"stack_error\", \"place\": \"sp+8..sp+20\"},\n"
+	"{\"name\": \"nested\", \"at\": 24, \"as\": \"__u64\", \"count\": 3, \"role\": \"value\", \"type\": 8, \"status\": \"stack_error\", \"place\": \"sp+24..sp+43\"},\n"
+	"{\"name\": \"big\", \"at\": 48, \"as\": \"__u64\", \"count\": 7, \"role\": \"value\", \"type\": 9, \"status\": \"stack_error\", \"place\": \"sp+48..sp+103\"},\n"
+	"{\"name\": \"after\", \"at\": 104, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": {\"typedef\": \"kuid_t\", \"of\": 0}, \"place\": \"rdi\"}\n"
+	"]},\n"
+	"{\"name\": \"odd\", \"kind\": \"kprobe\", \"function\": \"odd\", \"symbol\": \"structs_odd\", \"prototype\": \"void odd(struct low low, struct over over, struct two two, struct empty empty, long last)\", \"event\": \"structs_odd_event\", \"size\": 72, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"low\", \"at\": 8, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": 10, \"place\": \"rdi\"},\n"
+	"{\"name\": \"over\", \"at\": 16, \"as\": \"__u64\", \"count\": 4, \"role\": \"value\", \"type\": 11, \"status\": \"stack_error\", \"place\": \"sp+8..sp+39\"},\n"
+	"{\"name\": \"two\", \"at\": 48, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 12, \"status\": \"stack_error\", \"place\": \"sp+40..sp+53\"},\n"
+	"{\"name\": \"last\", \"at\": 64, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"place\": \"rsi\"}\n"
+	"]}\n"
+	"]}\n";
+/* specc: sha256 81e3a6c998946aed */

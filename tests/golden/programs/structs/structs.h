@@ -40,7 +40,7 @@ _Static_assert(sizeof(struct structs_bits) == 4, "size of struct structs_bits");
 
 /* struct tight: 13 bytes, aligned to 1 */
 struct structs_tight {
-	char c;
+	__s8 c;
 	__s32 i;
 	__s64 l;
 } __attribute__((packed));
@@ -51,7 +51,7 @@ _Static_assert(__builtin_offsetof(struct structs_tight, l) == 5, "struct structs
 
 /* struct inner: 4 bytes, aligned to 2 */
 struct structs_inner {
-	char tag;
+	__s8 tag;
 	__s16 s;
 };
 _Static_assert(sizeof(struct structs_inner) == 4, "size of struct structs_inner");
@@ -73,7 +73,7 @@ struct structs_nested {
 	union structs_either u;
 	struct {
 		__s32 hidden;
-		char more;
+		__u8 more;
 	};
 };
 _Static_assert(sizeof(struct structs_nested) == 20, "size of struct structs_nested");
@@ -108,7 +108,7 @@ _Static_assert(__builtin_offsetof(struct structs_over, x) == 0, "struct structs_
 /* struct two: 14 bytes, aligned to 2 */
 #pragma pack(push, 2)
 struct structs_two {
-	char c;
+	__s8 c;
 	__s64 l;
 	__s32 i;
 };
@@ -173,4 +173,4 @@ _Static_assert(offsetof(struct structs_odd_event, two) == 48, "structs_odd_event
 _Static_assert(offsetof(struct structs_odd_event, last) == 64, "structs_odd_event.last");
 
 #endif
-/* specc: sha256 9defddaf0f6eca31 */
+/* specc: sha256 c5eba831a2c7a1dd */

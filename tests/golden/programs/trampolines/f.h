@@ -1,3 +1,3 @@
 struct pair { int x; long y; };
 struct three { char c[3]; };
-int f(int a, struct pair pair, struct three t, long b, struct pair spilled, char last);
+int f(int a, struct pair pair, struct three t, long b, struct pair spilled, unsigned char last);

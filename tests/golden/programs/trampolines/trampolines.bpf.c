@@ -87,7 +87,7 @@ struct trampolines_in_event {
 	__u64 t[1]; /* struct three t */
 	__s64 b; /* long b */
 	__u64 spilled[2]; /* struct pair spilled */
-	__s8 last; /* char last */
+	__u8 last; /* unsigned char last */
 	__u8 __pad0[7];
 };
 _Static_assert(sizeof(struct trampolines_in_event) == 64, "size of struct trampolines_in_event");
@@ -99,7 +99,7 @@ _Static_assert(__builtin_offsetof(struct trampolines_in_event, b) == 32, "trampo
 _Static_assert(__builtin_offsetof(struct trampolines_in_event, spilled) == 40, "trampolines_in_event.spilled");
 _Static_assert(__builtin_offsetof(struct trampolines_in_event, last) == 56, "trampolines_in_event.last");
 
-/* int f(int a, struct pair pair, struct three t, long b, struct pair spilled, char last);
+/* int f(int a, struct pair pair, struct three t, long b, struct pair spilled, unsigned char last);
  * declared in f.h:3
  * a        ctx[0]
  * pair     ctx[1], ctx[2]
@@ -129,7 +129,7 @@ int trampolines_in(const __u64 *ctx)
 	e->b = ctx[4]; /* ctx[4] */
 	e->spilled[0] = ctx[5] & 0xffffffff; /* ctx[5], ctx[6] */
 	e->spilled[1] = ctx[6];
-	e->last = (__s8)ctx[7]; /* ctx[7] */
+	e->last = (__u8)ctx[7]; /* ctx[7] */
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
@@ -139,7 +139,7 @@ struct trampolines_out_event {
 	__u8 __pad0[4];
 	__u64 pair[2]; /* struct pair pair */
 	__s64 b; /* long b */
-	__s8 last; /* char last */
+	__u8 last; /* unsigned char last */
 	__u8 __pad1[3];
 	__s32 return_value; /* int return_value */
 };
@@ -150,7 +150,7 @@ _Static_assert(__builtin_offsetof(struct trampolines_out_event, b) == 24, "tramp
 _Static_assert(__builtin_offsetof(struct trampolines_out_event, last) == 32, "trampolines_out_event.last");
 _Static_assert(__builtin_offsetof(struct trampolines_out_event, return_value) == 36, "trampolines_out_event.return_value");
 
-/* int f(int a, struct pair pair, struct three t, long b, struct pair spilled, char last);
+/* int f(int a, struct pair pair, struct three t, long b, struct pair spilled, unsigned char last);
  * declared in f.h:3
  * pair          ctx[1], ctx[2]
  * b             ctx[4]
@@ -175,9 +175,38 @@ int trampolines_out(const __u64 *ctx)
 	e->pair[0] = ctx[1] & 0xffffffff; /* ctx[1], ctx[2] */
 	e->pair[1] = ctx[2];
 	e->b = ctx[4]; /* ctx[4] */
-	e->last = (__s8)ctx[7]; /* ctx[7] */
+	e->last = (__u8)ctx[7]; /* ctx[7] */
 	e->return_value = (__s32)ctx[8]; /* ctx[8] */
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 2c9ac1e3190c6d72 */
+
+/* What was probed and how the events are laid out, for who has the object alone: `specc run` reads it. The section is
+ * a string table (SHT_STRTAB, 3), which loaders pass over, and allocated, so that strip leaves it as it is.
+ */
+__asm__(".pushsection .specc,\"a\",@3\n.popsection");
+const char specc_description[] SEC(".specc") =
+	"{\"specc\": 1, \"name\": \"trampolines\", \"buffer\": \"ring\",\n"
+	"\"types\": [\n"
+	"{\"record\": \"struct\", \"tag\": \"pair\", \"size\": 16, \"align\": 8, \"members\": [[\"x\", \"int\", 0], [\"y\", \"long\", 64]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"three\", \"size\": 3, \"align\": 1, \"members\": [[\"c\", {\"array\": \"char\", \"count\": 3}, 0]]}\n"
+	"],\n"
+	"\"probes\": [\n"
+	"{\"name\": \"in\", \"kind\": \"fentry\", \"function\": \"f\", \"symbol\": \"trampolines_in\", \"prototype\": \"int f(int a, struct pair pair, struct three t, long b, struct pair spilled, unsigned char last)\", \"event\": \"trampolines_in_event\", \"size\": 64, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"a\", \"at\": 4, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"ctx[0]\"},\n"
+	"{\"name\": \"pair\", \"at\": 8, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 0, \"place\": \"ctx[1], ctx[2]\"},\n"
+	"{\"name\": \"t\", \"at\": 24, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": 1, \"place\": \"ctx[3]\"},\n"
+	"{\"name\": \"b\", \"at\": 32, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"place\": \"ctx[4]\"},\n"
+	"{\"name\": \"spilled\", \"at\": 40, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 0, \"place\": \"ctx[5], ctx[6]\"},\n"
+	"{\"name\": \"last\", \"at\": 56, \"as\": \"__u8\", \"role\": \"value\", \"type\": \"unsigned char\", \"place\": \"ctx[7]\"}\n"
+	"]},\n"
+	"{\"name\": \"out\", \"kind\": \"fexit\", \"function\": \"f\", \"symbol\": \"trampolines_out\", \"prototype\": \"int f(int a, struct pair pair, struct three t, long b, struct pair spilled, unsigned char last)\", \"event\": \"trampolines_out_event\", \"size\": 40, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"pair\", \"at\": 8, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 0, \"place\": \"ctx[1], ctx[2]\"},\n"
+	"{\"name\": \"b\", \"at\": 24, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"place\": \"ctx[4]\"},\n"
+	"{\"name\": \"last\", \"at\": 32, \"as\": \"__u8\", \"role\": \"value\", \"type\": \"unsigned char\", \"place\": \"ctx[7]\"},\n"
+	"{\"name\": \"return_value\", \"at\": 36, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"key\": \"return\", \"place\": \"ctx[8]\"}\n"
+	"]}\n"
+	"]}\n";
+/* specc: sha256 2c07e9231d1442f0 */

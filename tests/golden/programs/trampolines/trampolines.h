@@ -34,7 +34,7 @@ struct trampolines_in_event {
 	struct trampolines_three t; __u8 __t_tail[5]; /* struct three t */
 	__s64 b; /* long b */
 	struct trampolines_pair spilled; /* struct pair spilled */
-	__s8 last; /* char last */
+	__u8 last; /* unsigned char last */
 	__u8 __pad0[7];
 };
 _Static_assert(sizeof(struct trampolines_in_event) == 64, "size of struct trampolines_in_event");
@@ -51,7 +51,7 @@ struct trampolines_out_event {
 	__u8 __pad0[4];
 	struct trampolines_pair pair; /* struct pair pair */
 	__s64 b; /* long b */
-	__s8 last; /* char last */
+	__u8 last; /* unsigned char last */
 	__u8 __pad1[3];
 	__s32 return_value; /* int return_value */
 };
@@ -63,4 +63,4 @@ _Static_assert(offsetof(struct trampolines_out_event, last) == 32, "trampolines_
 _Static_assert(offsetof(struct trampolines_out_event, return_value) == 36, "trampolines_out_event.return_value");
 
 #endif
-/* specc: sha256 5a650ad4314fe491 */
+/* specc: sha256 2887681e95f6b832 */

@@ -146,7 +146,7 @@ _Static_assert(__builtin_offsetof(struct user_text_event, g) == 16, "user_text_e
  * declared in the spec
  * g  sp+8  the 6 general registers are taken
  */
-SEC("uprobe//usr/bin/od\134d \042name\042:f")
+SEC("uprobe//usr/bin/od\\d \"name\":f")
 int user_text(struct pt_regs *ctx)
 {
 	__u64 stack[1];
@@ -353,4 +353,49 @@ int user_colon(struct pt_regs *ctx)
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
-/* specc: sha256 07fb6fc9f234dbde */
+
+/* What was probed and how the events are laid out, for who has the object alone: `specc run` reads it. The section is
+ * a string table (SHT_STRTAB, 3), which loaders pass over, and allocated, so that strip leaves it as it is.
+ */
+__asm__(".pushsection .specc,\"a\",@3\n.popsection");
+const char specc_description[] SEC(".specc") =
+	"{\"specc\": 1, \"name\": \"user\", \"buffer\": \"ring\",\n"
+	"\"types\": [\n"
+	"\n"
+	"],\n"
+	"\"probes\": [\n"
+	"{\"name\": \"plain\", \"kind\": \"uprobe\", \"target\": [\"libz.so.1\", \"deflate\", 0, null], \"symbol\": \"user_plain\", \"prototype\": \"int deflate(void *strm, int flush)\", \"event\": \"user_plain_event\", \"size\": 32, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
+	"{\"name\": \"strm\", \"at\": 16, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": \"void\"}, \"place\": \"rdi\"},\n"
+	"{\"name\": \"flush\", \"at\": 24, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rsi\"}\n"
+	"]},\n"
+	"{\"name\": \"text\", \"kind\": \"uprobe\", \"target\": [\"/usr/bin/od\\\\d \\\"name\\\"\", \"f\", 0, null], \"symbol\": \"user_text\", \"prototype\": \"void f(long a, long b, long c, long d, long e, long f, long g)\", \"event\": \"user_text_event\", \"size\": 24, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
+	"{\"name\": \"g\", \"at\": 16, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"status\": \"stack_error\", \"place\": \"sp+8\"}\n"
+	"]},\n"
+	"{\"name\": \"inside\", \"kind\": \"uprobe\", \"target\": [\"prog\", \"main\", 16, null], \"symbol\": \"user_inside\", \"event\": \"user_inside_event\", \"size\": 16, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"}\n"
+	"]},\n"
+	"{\"name\": \"one_process\", \"kind\": \"uretprobe\", \"target\": [\"/usr/bin/prog\", \"f\", 0, 12], \"symbol\": \"user_one_process\", \"entry\": \"user_one_process_entry\", \"prototype\": \"_Bool f(long a, long b, long c, long d, long e, long f, char g)\", \"event\": \"user_one_process_event\", \"size\": 24, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
+	"{\"name\": \"g\", \"at\": 16, \"as\": \"__s8\", \"role\": \"value\", \"type\": \"char\", \"status\": \"stack_error\", \"place\": \"sp+8\"},\n"
+	"{\"name\": \"return_value\", \"at\": 17, \"as\": \"__u8\", \"role\": \"value\", \"type\": \"_Bool\", \"key\": \"return\", \"place\": \"rax\"}\n"
+	"]},\n"
+	"{\"name\": \"versioned\", \"kind\": \"uprobe\", \"target\": [\"libc.so.6\", \"memcpy@GLIBC_2.2.5\", 0, null], \"symbol\": \"user_versioned\", \"prototype\": \"void *memcpy(void *dst, const void *src, unsigned long n)\", \"event\": \"user_versioned_event\", \"size\": 24, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
+	"{\"name\": \"n\", \"at\": 16, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long\", \"place\": \"rdx\"}\n"
+	"]},\n"
+	"{\"name\": \"colon\", \"kind\": \"uprobe\", \"target\": [\"/opt/a:b/prog\", \"f\", 0, null], \"symbol\": \"user_colon\", \"prototype\": \"void f(double d, float e, int n)\", \"event\": \"user_colon_event\", \"size\": 24, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
+	"{\"name\": \"n\", \"at\": 16, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rdi\"}\n"
+	"]}\n"
+	"]}\n";
+/* specc: sha256 3dd2c2c8fda04802 */

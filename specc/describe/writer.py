@@ -1,0 +1,151 @@
+"""A program's description as text: `Program` in, JSON out, the same bytes for the same program.
+
+describe(program)           # '{"specc": 1, "name": "gup", "buffer": "ring",\n"types": [\n...'
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from specc.describe.nouns import VERSION
+from specc.ir import Field, Probe, Program, Role
+from specc.prototype import (
+    FLOATS,
+    INTS,
+    Array,
+    BitInt,
+    Complex,
+    CType,
+    Enum,
+    Float,
+    Function,
+    Int,
+    Pointer,
+    Qualified,
+    Record,
+    Typedef,
+    Unknown,
+    Vector,
+    Void,
+    spell_prototype,
+)
+
+Json = Any
+
+
+def describe(program: Program) -> str:
+    types = _Types()
+    probes = [_probe(p, types) for p in program.probes]
+    head = [f'"specc": {VERSION}', f'"name": {_dump(program.name)}', f'"buffer": {_dump(program.buffer)}']
+    rows, joined = ",\n".join(_dump(t) for t in types.table), ",\n".join(probes)
+    return f'{{{", ".join(head)},\n"types": [\n{rows}\n],\n"probes": [\n{joined}\n]}}\n'
+
+
+def _dump(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=True, allow_nan=False)
+
+
+def _probe(probe: Probe, types: _Types) -> str:
+    target = probe.target
+    row = {
+        "name": probe.name,
+        "kind": probe.kind,
+        "function": probe.function,
+        "target": target and [target.path, target.symbol, target.offset, target.pid],
+        "symbol": probe.symbol,
+        "entry": probe.entry.symbol if probe.entry else None,
+        "prototype": spell_prototype(probe.prototype) if probe.prototype else None,
+        "event": probe.event.name,
+        "size": probe.event.size,
+    }
+    fields = ",\n".join(_dump(_field(f, types)) for f in probe.event.fields if f.role is not Role.PADDING)
+    return f'{_dump({k: v for k, v in row.items() if v is not None})[:-1]}, "fields": [\n{fields}\n]}}'
+
+
+def _field(field: Field, types: _Types) -> Json:
+    row = {
+        "name": field.name,
+        "at": field.offset,
+        "as": field.c_type,
+        "count": field.count,
+        "role": field.role.value,
+        "type": None if field.type is None else types.of(field.type),
+        "format": field.format,
+        "status": field.status,
+        "absent": field.absent_bit,
+        "key": field.key or None,
+        "place": field.place or None,
+    }
+    return {k: v for k, v in row.items() if v is not None}
+
+
+class _Types:
+    """The table of record and enum types: each once, after those that it contains."""
+
+    def __init__(self) -> None:
+        self.table: list[Json] = []
+        self._index: dict[tuple[CType, bool], int] = {}
+
+    def of(self, ctype: CType, *, behind: bool = False) -> Json:
+        """A type as JSON; `behind` a pointer, records and enums keep only their names."""
+        match ctype:
+            case Void():
+                return "void"
+            case Int(name=name) if INTS.get(name) == ctype:
+                return name
+            case Float(name=name) if FLOATS.get(name) == ctype:
+                return name
+            case Int(name=name, size=size, signed=signed, kind=kind):
+                return {"int": name, "size": size, "signed": signed, "kind": kind}
+            case Float(name=name, size=size, data=data):
+                return {"float": name, "size": size, "data": data}
+            case BitInt(width=width, signed=signed, size=size, align=align):
+                return {"bits": width, "signed": signed, "size": size, "align": align}
+            case Complex(element=element):
+                return {"complex": self.of(element)}
+            case Vector(element=element, size=size):
+                return {"vector": self.of(element, behind=behind), "size": size}
+            case Pointer(target=target):
+                return {"pointer": self.of(target, behind=True)}
+            case Array(element=element, count=count):
+                return {"array": self.of(element, behind=behind), "count": count}
+            case Function(result=result, parameters=parameters, variadic=variadic):
+                inside = [self.of(p, behind=True) for p in parameters]
+                return {"function": self.of(result, behind=True), "parameters": inside, "variadic": variadic}
+            case Typedef(name=name, target=target, align=None):
+                return {"typedef": name, "of": self.of(target, behind=behind)}
+            case Typedef(name=name, target=target, align=align):
+                return {"typedef": name, "of": self.of(target, behind=behind), "align": align}
+            case Qualified(target=target, qualifiers=qualifiers):
+                return {"qualified": list(qualifiers), "of": self.of(target, behind=behind)}
+            case Unknown(name=name):
+                return {"unknown": name}
+            case Record() | Enum():
+                return self._indexed(ctype, behind)
+
+    def _indexed(self, ctype: Record | Enum, behind: bool) -> int:
+        key = (ctype, behind)
+        if key not in self._index:
+            row = self._enum(ctype, behind) if isinstance(ctype, Enum) else self._record(ctype, behind)
+            self._index[key] = len(self.table)
+            self.table.append(row)
+        return self._index[key]
+
+    def _enum(self, enum: Enum, behind: bool) -> Json:
+        members = [] if behind else [list(m) for m in enum.members]
+        return {"enum": enum.tag, "size": enum.size, "signed": enum.signed, "members": members}
+
+    def _record(self, record: Record, behind: bool) -> Json:
+        if behind or record.members is None:
+            return {"record": record.kind, "tag": record.tag}
+        return {
+            "record": record.kind,
+            "tag": record.tag,
+            "size": record.size,
+            "align": record.align,
+            "members": [
+                [m.name, self.of(m.type), m.bit_offset] + ([] if m.bit_width is None else [m.bit_width])
+                for m in record.members
+            ],
+        }
