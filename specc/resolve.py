@@ -40,7 +40,8 @@ class Sources:
     dependencies: dict[str, None] = field(default_factory=dict)
     _headers: dict[_Key, tuple[HeaderIndex, tuple[str, ...]] | Stop] = field(default_factory=dict)
     _started: dict[_Key, Preprocessing] = field(default_factory=dict)
-    _btf: dict[Path, Btf] = field(default_factory=dict)
+    _files: tuple[Btf, ...] | None = None
+    _running: Btf | None = None
 
     def start(self, spec: Spec) -> None:
         """Start the preprocessor on a spec's headers; `headers` takes up what it gives. Raises Stop."""
@@ -77,19 +78,21 @@ class Sources:
         return HeaderIndex(result.text), tuple(result.dependencies)
 
     def btfs(self) -> tuple[Btf, ...]:
-        """The BTF files of the command line."""
-        return tuple(self._open(path) for path in self.btf_files)
+        """The BTF files of the command line, a module's on top of its kernel's."""
+        from specc.btf import open_all
+
+        self.dependencies.update(dict.fromkeys(map(str, self.btf_files)))
+        if self._files is None:
+            self._files = open_all(self.btf_files)
+        return self._files
 
     def running_kernel(self) -> Btf:
-        return self._open(RUNNING_KERNEL)
-
-    def _open(self, path: Path) -> Btf:
         from specc.btf import open_btf
 
-        if path not in self._btf:
-            self._btf[path] = open_btf(path)
-        self.dependencies[str(path)] = None
-        return self._btf[path]
+        self.dependencies[str(RUNNING_KERNEL)] = None
+        if self._running is None:
+            self._running = open_btf(RUNNING_KERNEL)
+        return self._running
 
 
 def _header_key(spec: Spec) -> _Key:
@@ -180,7 +183,7 @@ def _resolved(probe: ProbeSpec, prototype: Prototype, index: HeaderIndex | None,
         return (index or HeaderIndex("")).type(text, where)
 
     placement = place_arguments(prototype, kernel=probe.kind in KERNEL_KINDS)
-    return Resolved(prototype, placement, type_named)
+    return Resolved(prototype, placement, type_named, char_known=btf is not None or probe.kind not in KERNEL_KINDS)
 
 
 def portable_source(prototype: Prototype, base: Path) -> str:
@@ -213,18 +216,21 @@ def _compare(probe: ProbeSpec, known: Resolved, sources: Sources, report: Report
 
     ours = known.prototype
     names = [a.name for a in ours.parameters if a.name] if probe.args is None else [a.name for a in probe.args]
+    wanted = [n for n in names if n != RETURN]
     for btf in sources.btfs():
-        for theirs in btf.find(probe.function.text):
-            differences = argument_differences(ours, theirs, [n for n in names if n != RETURN])
-            if differences:
-                report.error(
-                    "SP209",
-                    f"`{ours.name}` is declared differently in {theirs.source}: {differences[0]}",
-                    probe.function.where,
-                    notes=[
-                        *(f"also: {d}" for d in differences[1:]),
-                        f"{ours.source}: {spell_prototype(ours)}",
-                        f"{theirs.source}: {spell_prototype(theirs)}",
-                    ],
-                    help="take the declaration of the kernel that is probed",
-                )
+        # A name that stands for several functions there agrees when one of them does: which of them is probed is
+        # a question for the machine that runs the probe.
+        others = [(theirs, argument_differences(ours, theirs, wanted)) for theirs in btf.find(probe.function.text)]
+        if others and all(found for _, found in others):
+            theirs, found = others[0]
+            report.error(
+                "SP209",
+                f"`{ours.name}` is declared differently in {theirs.source}: {found[0]}",
+                probe.function.where,
+                notes=[
+                    *(f"also: {difference}" for difference in found[1:]),
+                    f"{ours.source}: {spell_prototype(ours)}",
+                    f"{theirs.source}: {spell_prototype(theirs)}",
+                ],
+                help="take the declaration of the kernel that is probed",
+            )

@@ -67,7 +67,8 @@ def _piece_json(piece: Piece) -> dict[str, object]:
 
 def show_text(prototype: Prototype, placement: Placement) -> str:
     """The picture: a row per argument, then the result, then the stack with its slots."""
-    head = [spell_prototype(prototype), *([f"  from {prototype.source}"] if prototype.source else []), ""]
+    head = [spell_prototype(prototype), *([f"  from {prototype.source}"] if prototype.source else []),
+            *([f"  in doubt: {prototype.doubt}"] if prototype.doubt else []), ""]  # fmt: skip
     rows = [["argument", "type", "bytes", "place", "read as", "why"]]
     if placement.hidden_return_pointer:
         rows.append(["(result)", f"{spell(prototype.result)} *", "8", placement.hidden_return_pointer, "",

@@ -16,10 +16,12 @@ from specc.lower.event import Storage, storage
 from specc.place import STACK, Argument, Piece, Placement
 from specc.prototype import (
     ULONG,
+    Array,
     BitInt,
     CType,
     Enum,
     Float,
+    Function,
     Int,
     Pointer,
     Prototype,
@@ -46,11 +48,16 @@ _INTEGER_FORMATS = frozenset({"dec", "hex", "oct", "bool", "char", "pointer"})
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A probe's prototype with its places. `type_named` parses a C type name in the prototype's source (may Stop)."""
+    """A probe's prototype with its places. `type_named` parses a C type name in the prototype's source (may Stop).
+
+    `char_known` says that the sign of a plain `char` is known: from BTF, or because the ABI says it (psABI 3.1.2). A
+    header does not tell it for kernel code, which is compiled with -funsigned-char since Linux 6.2.
+    """
 
     prototype: Prototype
     placement: Placement
     type_named: Callable[[str, Location], CType]
+    char_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +96,28 @@ def select(probe: ProbeSpec, known: Resolved | None, report: Report) -> list[Val
     return whole if len(whole) == len(values) else None
 
 
+def has_plain_char(ctype: CType) -> bool:
+    """Whether a value of this type shows the sign of a plain `char`; an array of them is text, which has none."""
+    match bare(decay(ctype)):
+        case Int(kind="char"):
+            return True
+        case Record() as record:
+            return any(
+                has_plain_char(m.type) for m in record.members or () if not isinstance(bare(m.type), Array | Function)
+            )
+        case _:
+            return False
+
+
+_CHAR_HELP = "say which with `type: signed char` or `type: unsigned char`, or take the prototype from BTF, which knows"
+
+
 def _everything(probe: ProbeSpec, known: Resolved) -> list[Value]:
     """Without `args`, every argument that can be read, and the result at a return."""
     values = [
         _argument_value(probe, name, argument, known, _plain(name, probe))
         for name, argument in zip(argument_names(known.placement), known.placement.arguments, strict=True)
-        if argument.readable and argument.size > 0
+        if argument.readable and argument.size > 0 and (known.char_known or not has_plain_char(argument.type))
     ]
     if probe.kind in _RETURN_KINDS and _return_problem(probe, known) is None:
         values.append(_return_value(probe, known, _plain(RETURN, probe)))
@@ -121,7 +144,10 @@ def _value(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, report: Report
             f"no argument `{spec.name}` in `{known.prototype.name}`",
             spec.where,
             help=did_you_mean(spec.name, names),
-            notes=[f"arguments{origin}: {', '.join(names) or 'none'}"],
+            notes=[
+                f"arguments{origin}: {', '.join(names) or 'none'}",
+                *([known.prototype.doubt] if known.prototype.doubt else []),
+            ],
         )
         return None
     argument = known.placement.arguments[names.index(spec.name)]
@@ -190,6 +216,14 @@ def _check_options(spec: ArgumentSpec, declared: CType, known: Resolved, report:
                 notes=[f"it is declared as `{spell(declared, spec.name)}`"],
                 help="`type` reads the same bytes as another type, so the sizes must be equal",
             )
+    if not known.char_known and has_plain_char(ctype):
+        fine = False
+        report.error(
+            "SP307",
+            f"the sign of `char` in `{spell(ctype, spec.name)}` is not known: Linux has it unsigned since 6.2, signed before",
+            spec.where,
+            help=_CHAR_HELP,
+        )
     if spec.format is not None and not isinstance(bare(ctype), Int | Enum | Pointer | BitInt):
         fine = False
         kind = "a floating value" if isinstance(bare(ctype), Float) else f"`{spell(ctype)}`"
@@ -229,6 +263,8 @@ def _return_problem(probe: ProbeSpec, known: Resolved) -> tuple[str, str, str | 
         )
     if not result.readable and not result.memory:
         return "SP302", f"the result of `{function}` cannot be read here: {result.reason}", None
+    if probe.args is None and not known.char_known and has_plain_char(result.type):
+        return "SP307", "the sign of `char` is not known", None
     if isinstance(bare(known.prototype.result), Unknown):
         return "SP302", f"the result of `{function}` has a type that is not known: {result.reason}", None
     return None

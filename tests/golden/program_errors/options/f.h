@@ -1,3 +1,5 @@
 struct s { long x; };
 struct empty {};
-void f(int a, struct s b, long c, long d, struct empty e);
+struct flag { char name[8], mark; };
+void f(int a, struct s b, long c, long d, struct empty e, struct flag f, char h);
+char letter(void);
