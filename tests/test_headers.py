@@ -288,6 +288,7 @@ PROTOTYPES: dict[str, tuple[str, tuple[CType, list[CType], bool, str]]] = {
     "ms-abi-middle": ("int __attribute__((__ms_abi__)) f(int);", (INT, [INT], False, "ms_abi")),
     "ms-abi-typedef": ("typedef int __attribute__((ms_abi)) fn(int); fn f;", (INT, [INT], False, "ms_abi")),
     "ms-abi-typeof": ("int g(int) __attribute__((ms_abi)); extern __typeof__(g) f;", (INT, [INT], False, "ms_abi")),
+    "typeof-itself": ("int f(char a) __attribute__((ms_abi)); extern typeof(f) f;", (INT, [CHAR], False, "ms_abi")),
     "ms-abi-after-star": ("void *__attribute__((ms_abi)) f(int);", (Pointer(VOID), [INT], False, "ms_abi")),
     "ms-abi-in-parentheses": ("int (__attribute__((ms_abi)) f)(int);", (INT, [INT], False, "ms_abi")),
     "ms-abi-of-another": ("int g(int) __attribute__((ms_abi)), f(int);", (INT, [INT], False, "sysv")),

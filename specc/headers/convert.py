@@ -257,6 +257,13 @@ class Converter:
             name, result, tuple(parameters), variadic, " ".join(sorted(conventions)) or "sysv", where, source
         )
 
+    def repeats(self, parsed: Parsed, decl: Any) -> bool:
+        """`extern typeof(f) f;`, which the kernel's EXPORT_SYMBOL makes, tells nothing new of f."""
+        inner = self._innermost(decl)
+        names = getattr(inner.type, "names", [""]) if inner is not None else [""]
+        holder = parsed.cleaned.placeholders.get(names[0])
+        return holder is not None and parsed.scan.text[holder.start : holder.end].strip() == decl.name
+
     def convention_of(self, parsed: Parsed, decl: Any) -> set[str]:
         """The calling conventions that the typedef or `typeof` which a declaration is made with brings along."""
         inner = self._innermost(decl)

@@ -71,7 +71,7 @@ class HeaderIndex:
         for number in self._candidates(name):
             parsed = self._chunk(number)
             for node in parsed.nodes:
-                if type(node).__name__ != "Decl" or node.name != name:
+                if type(node).__name__ != "Decl" or node.name != name or self._converter.repeats(parsed, node):
                     continue
                 location = parsed.where(node.coord)
                 p = self._guarded(location, self._converter.prototype, parsed, node, name, location.short())
