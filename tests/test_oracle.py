@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from oracle import generate
-from oracle.compare import Claim, Fault, compare, needs_witnesses
+from oracle.compare import Claim, Fault, compare
 from oracle.experiment import Measurement, Place, compilers, configurations, measure
+from oracle.refusal import heard, named_in, speaks_of
 from oracle.shapes import (
     BOOL,
     CHAR,
@@ -167,7 +168,7 @@ CLAIMS = {
     ),
     "no such alternative": (
         argument(readable=False, alternatives=(("gcc", (RIGHT,)), ("clang", (Piece(0, 8, "rsi"),)))),
-        ["needless refusal", "no such alternative"],
+        ["no such alternative", "needless refusal"],
     ),
     "wrong size": (argument(RIGHT, size=4), ["wrong size or alignment"]),
 }
@@ -182,7 +183,7 @@ def test_a_wrong_claim_is_reported(name: str) -> None:
     kinds = [fault.kind for fault in verdict.faults]
     assert list(dict.fromkeys(kinds)) == expected
     assert len(verdict.outcomes) == 1
-    assert needs_witnesses(verdict) == ("needless refusal" in expected)
+    assert verdict.undecided == ("needless refusal" in expected)
 
 
 @needs_compilers
@@ -215,6 +216,32 @@ def test_a_wrong_hidden_pointer_and_a_wrong_layout_are_reported() -> None:
     misplaced = p.Record("struct", "f_t0", (p.Member("m0", p.INT, 0), p.Member("m1", p.CHAR, 40)), 8, 4)
     said = Argument("a0", misplaced, 8, 4, "INTEGER", True, "", (RIGHT,))
     assert [fault.kind for fault in compare(case, claim(said), found).faults] == ["wrong layout"]
+
+
+WHO = {
+    ("gcc", "gcc-12 -O0"): True,
+    ("gcc", "clang-19 -O2"): False,
+    ("gcc and clang", "clang-19 -O2"): True,
+    ("clang before 18", "clang-14 -O2"): True,
+    ("clang before 18", "clang-19 -O2"): False,
+    ("gcc and clang before 18", "gcc-12 -O0"): True,
+    ("any compiler", "gcc-12 -O0"): True,
+    ("any compiler, if it is compiled with -mavx", "gcc-12 -O2"): False,
+    ("any compiler, if it is compiled with -mavx", "gcc-12 -O2 -mavx"): True,
+    ("nobody", "gcc-12 -O2"): False,
+}
+
+
+@pytest.mark.parametrize(("who", "configuration"), WHO)
+def test_who_is_meant_by_an_alternative(who: str, configuration: str) -> None:
+    assert speaks_of(who, configuration) == WHO[who, configuration]
+
+
+def test_a_refusal_is_only_judged_when_all_that_it_names_were_heard() -> None:
+    assert named_in("in doubt: sp+8 (gcc and clang); r9 (clang before 18)") == ["gcc and clang", "clang before 18"]
+    told = ["gcc and clang", "clang before 18"]
+    assert heard(told, ["gcc-12 -O2", "clang-14 -O2"])
+    assert not heard(told, ["gcc-12 -O2", "clang-19 -O2"])
 
 
 def test_a_prototype_that_specc_cannot_parse_is_a_fault() -> None:

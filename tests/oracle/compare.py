@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from .experiment import GENERAL, MeasuredParameter, MeasuredResult, Measurement, Place, spell, summary
+from .refusal import heard, named_in, speaks_of
 from .shapes import Case
 from .typewalk import data_mask, known, leaf_offset
 
@@ -35,6 +36,10 @@ FaultKind = Literal[
 ]
 
 
+NEEDLESS = "needless refusal"
+UNDECIDED = "refused: a compiler that is not here may differ"
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What specc says; `error` instead when it could not read the prototype at all."""
@@ -55,12 +60,12 @@ class Fault:
 class Verdict:
     faults: tuple[Fault, ...]
     outcomes: tuple[str, ...]  # one for each argument
+    undecided: bool = False  # more witnesses could excuse a fault, or make one
 
 
 def claims(cases: Sequence[Case]) -> dict[str, Claim]:
     """Asks specc about all cases; a batch that cannot be parsed is asked about one by one."""
     from specc.abi import place_arguments
-
     from specc.headers import parse_prototypes
 
     try:
@@ -83,7 +88,7 @@ def claims(cases: Sequence[Case]) -> dict[str, Claim]:
 def compare(
     case: Case, claim: Claim, measured: Sequence[Measurement], witnesses: Sequence[Measurement] = ()
 ) -> Verdict:
-    """`witnesses` are more configurations: they can excuse a refusal, they bind no claim."""
+    """`witnesses` are more configurations: they can excuse a refusal, by differing or by being silent."""
     usable = [one for one in measured if one.status == "measured"]
     faults = [
         Fault("the oracle contradicts itself", one.configuration, text)
@@ -97,53 +102,64 @@ def compare(
     ]
     if claim.prototype is None or claim.placement is None:
         return Verdict((*faults, Fault("not parsed", "", claim.error)), ())
-    outcomes: list[str] = []
+    placement = claim.placement
     more = [one for one in witnesses if one.status == "measured"]
-    for index, argument in enumerate(claim.placement.arguments):
+    # One that lacks a type of this prototype, or whose code this processor cannot run, might have differed.
+    names = [one.configuration for one in (*usable, *more)] if len(more) == len(witnesses) else []
+    outcomes: list[str] = []
+    undecided = False
+    for index, (argument, parameter) in enumerate(zip(placement.arguments, case.parameters, strict=False)):
         own = {one.configuration: one.parameters[index] for one in usable}
         extra = {one.configuration: one.parameters[index] for one in more}
-        found = _argument_faults(case.parameters[index].name, argument, own, extra)
+        found = _argument_faults(parameter.name, argument, own)
         found += layout_faults(case, index, claim.prototype, own, argument.readable)
-        outcomes.append(_outcome(argument, own, found))
+        outcome = "read" if argument.readable else _refusal(argument, own, extra, names)
+        if outcome == NEEDLESS:
+            told = next(iter(own.values()))
+            text = f"all agree on {summary(told.places, told.mask)}; specc: {argument.reason}"
+            found.append(Fault("needless refusal", parameter.name, text))
+        undecided |= outcome in (NEEDLESS, UNDECIDED)
+        outcomes.append(found[0].kind if found else outcome)
         faults += found
-    if len(claim.placement.arguments) != len(case.parameters):
+    if len(placement.arguments) != len(case.parameters):
         faults.append(Fault("not parsed", "", "the number of arguments is not the number of parameters"))
-    faults += _hidden_faults(claim.placement, usable, more)
-    faults += _result_faults(claim.placement.result, usable, more)
-    return Verdict(tuple(faults), tuple(outcomes))
+    for found, doubt in (
+        _hidden_faults(placement, usable, more, names),
+        _result_faults(placement.result, usable, more, names),
+    ):
+        faults += found
+        undecided |= doubt
+    return Verdict(tuple(faults), tuple(outcomes), undecided)
 
 
-def needs_witnesses(verdict: Verdict) -> bool:
-    """Could another configuration change the verdict?"""
-    return any(fault.kind in ("needless refusal", "wrong hidden return pointer") for fault in verdict.faults)
-
-
-def _outcome(argument: Argument, own: Mapping[str, MeasuredParameter], faults: Sequence[Fault]) -> str:
-    if faults:
-        return faults[0].kind
-    if argument.readable:
-        return "read" if any(any(one.mask) for one in own.values()) else "read: has no data"
+def _refusal(
+    argument: Argument,
+    own: Mapping[str, MeasuredParameter],
+    extra: Mapping[str, MeasuredParameter],
+    names: Sequence[str],
+) -> str:
+    """Why a refusal was right, or NEEDLESS, or UNDECIDED."""
+    everyone = [*own.values(), *extra.values()]
     if not _by_both(own):
         return "refused: only one compiler has the type"
     if not agree(own.values()):
         return "refused: the compilers differ"
-    if any(map(general_or_stack, own.values())):
+    if not general_or_stack(everyone[0]):
+        return "refused: not in general registers or on the stack"
+    if not any(everyone[0].mask) and everyone[0].size:
+        return "refused: it is all padding"
+    if not agree(everyone):
         return "refused: another compiler differs"
-    return "refused: not in general registers or on the stack"
+    named = [who for who, _ in argument.alternatives]
+    return NEEDLESS if names and heard(named, names) else UNDECIDED
 
 
-def _argument_faults(
-    name: str, argument: Argument, own: Mapping[str, MeasuredParameter], extra: Mapping[str, MeasuredParameter]
-) -> list[Fault]:
+def _argument_faults(name: str, argument: Argument, own: Mapping[str, MeasuredParameter]) -> list[Fault]:
     faults: list[Fault] = []
     if argument.readable or (argument.pieces and not argument.alternatives):
         for configuration, one in own.items():
             faults += _piece_faults(name, argument.pieces, one, configuration, partial=not argument.readable)
     if not argument.readable:
-        everyone = [*own.values(), *extra.values()]
-        if _by_both(own) and agree(everyone) and general_or_stack(everyone[0]):
-            said = summary(everyone[0].places, everyone[0].mask)
-            faults.append(Fault("needless refusal", name, f"all agree on {said}; specc: {argument.reason}"))
         faults += _alternative_faults(name, argument, own)
     shapes = {(one.size, one.align) for one in own.values()}
     if shapes and (argument.readable or len(shapes) == 1) and shapes != {(argument.size, argument.align)}:
@@ -218,15 +234,13 @@ def _matches(pieces: Sequence[Piece], measured: MeasuredParameter) -> bool:
 
 
 def _alternative_faults(name: str, argument: Argument, own: Mapping[str, MeasuredParameter]) -> list[Fault]:
-    """Each compiler's place must be among the alternatives told for its kind (or for all, if none is named so)."""
+    """Each compiler's place must be among the alternatives told of it."""
     faults: list[Fault] = []
     for configuration, one in own.items():
-        kind = configuration.partition("-")[0]
-        told = [pieces for who, pieces in argument.alternatives if kind in who.split()]
-        told = told or [pieces for _, pieces in argument.alternatives]
-        if told and not any(_matches(pieces, one) for pieces in told):
+        told = [pieces for who, pieces in argument.alternatives if speaks_of(who, configuration)]
+        if argument.alternatives and not any(_matches(pieces, one) for pieces in told):
             seen = summary(one.places, one.mask)
-            faults.append(Fault("no such alternative", name, f"[{configuration}] measured: {seen}"))
+            faults.append(Fault("no such alternative", name, f"[{configuration}] measured: {seen}; {argument.reason}"))
     return faults
 
 
@@ -252,36 +266,47 @@ def layout_faults(
 
 
 def _hidden_faults(
-    placement: Placement, measured: Sequence[Measurement], witnesses: Sequence[Measurement]
-) -> list[Fault]:
+    placement: Placement, measured: Sequence[Measurement], witnesses: Sequence[Measurement], names: Sequence[str]
+) -> tuple[list[Fault], bool]:
+    """Faults, and whether more witnesses could change that."""
     found = {one.hidden_return_pointer for one in measured}
     claimed = placement.hidden_return_pointer
     if len(found) != 1 or found == {claimed}:
-        return []
-    if claimed is None and len(found | {one.hidden_return_pointer for one in witnesses}) > 1:
-        return []  # it is in doubt
-    return [Fault("wrong hidden return pointer", "result", f"specc: {claimed}, measured: {found.pop()}")]
+        return [], False
+    fault = Fault("wrong hidden return pointer", "result", f"specc: {claimed}, measured: {found.copy().pop()}")
+    if claimed is not None:
+        return [fault], False
+    if len(found | {one.hidden_return_pointer for one in witnesses}) > 1:
+        return [], False  # it is in doubt
+    return ([fault], True) if _all_heard(placement.result, names) else ([], True)
 
 
-def _result_faults(result: Result, measured: Sequence[Measurement], witnesses: Sequence[Measurement]) -> list[Fault]:
+def _all_heard(result: Result, names: Sequence[str]) -> bool:
+    return bool(names) and heard(named_in(result.reason), names)
+
+
+def _result_faults(
+    result: Result, measured: Sequence[Measurement], witnesses: Sequence[Measurement], names: Sequence[str]
+) -> tuple[list[Fault], bool]:
     found = {one.configuration: one.result for one in measured if one.result is not None}
-    faults: list[Fault] = []
-    for configuration, one in found.items():
-        if not result.readable:
-            continue
-        if result.memory != one.memory:
-            faults.append(Fault("wrong result", "result", f"[{configuration}] in memory: {one.memory}"))
-        elif not one.memory:
-            told = _piece_faults("result", result.pieces, one, configuration)
-            faults += [Fault("wrong result", "result", fault.message) for fault in told]
+    if result.readable:
+        return [fault for name, one in found.items() for fault in _result_claim_faults(result, name, one)], False
     everyone = [*found.values(), *(one.result for one in witnesses if one.result is not None)]
     places = {(one.size, one.mask, one.memory, _data_places(one)) for one in everyone}
-    if (
-        _by_both(found)
-        and not result.readable
-        and len(places) == 1
-        and (everyone[0].memory or general_or_stack(everyone[0]))
-    ):
-        said = "memory" if everyone[0].memory else summary(everyone[0].places, everyone[0].mask)
-        faults.append(Fault("needless refusal", "result", f"all agree on {said}; specc: {result.reason}"))
-    return faults
+    if not _by_both(found) or len(places) != 1 or not any(everyone[0].mask):
+        return [], False
+    if not everyone[0].memory and not general_or_stack(everyone[0]):
+        return [], False
+    if not _all_heard(result, names):
+        return [], True
+    said = "memory" if everyone[0].memory else summary(everyone[0].places, everyone[0].mask)
+    return [Fault("needless refusal", "result", f"all agree on {said}; specc: {result.reason}")], True
+
+
+def _result_claim_faults(result: Result, configuration: str, one: MeasuredResult) -> list[Fault]:
+    if result.memory != one.memory:
+        return [Fault("wrong result", "result", f"[{configuration}] in memory: {one.memory}")]
+    if one.memory:
+        return []
+    told = _piece_faults("result", result.pieces, one, configuration)
+    return [Fault("wrong result", "result", fault.message) for fault in told]

@@ -152,7 +152,7 @@ def measure(
         work = [
             _Batch(Path(folder) / f"b{index}_{number}", runtime, one, part)
             for index, one in enumerate(chosen)
-            for number, part in enumerate(_split([c for c in cases if _has(one, c)], batch))
+            for number, part in enumerate(_split([c for c in cases if has_types(one, c)], batch))
         ]
         with ThreadPoolExecutor(jobs) as pool:
             for results in pool.map(_measure_batch, work):
@@ -161,7 +161,7 @@ def measure(
     return measured
 
 
-def _has(configuration: Configuration, case: Case) -> bool:
+def has_types(configuration: Configuration, case: Case) -> bool:
     return case.features <= configuration.compiler.features
 
 

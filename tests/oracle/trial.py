@@ -11,15 +11,15 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 
-from .compare import Verdict, claims, compare, needs_witnesses
-from .experiment import Configuration, Measurements, compilers, configurations, measure
+from .compare import Verdict, claims, compare
+from .experiment import Configuration, Measurement, Measurements, compilers, configurations, has_types, measure
 from .shapes import Case, Signature, render
 from .shrink import shrink
 
 SPLIT = 200  # from so many cases on, more than one process
 
-# A vector of 32 bytes is passed otherwise where the compiler may use AVX. That excuses a refusal; it binds no claim.
-WITNESS_FLAGS = (("-O2",), ("-O2", "-mavx2"))
+# Wide vectors are passed otherwise where the compiler may use AVX. That excuses a refusal; it binds no claim.
+WITNESS_FLAGS = ((("-O2",),), (("-O2", "-mavx"), ("-O2", "-mavx2"), ("-O2", "-mavx512f")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class Trial:
     failures: tuple[Failure, ...]
 
 
-def witnesses(chosen: Sequence[Configuration]) -> tuple[Configuration, ...]:
-    """Every other compiler here, and flags that move arguments."""
-    listed = (Configuration(one, flags) for one in compilers() for flags in WITNESS_FLAGS)
-    return tuple(one for one in listed if one not in chosen)
+def witnesses(chosen: Sequence[Configuration]) -> list[list[Configuration]]:
+    """Every other compiler here; then all of them with flags that move arguments."""
+    rounds = [[Configuration(one, flags) for one in compilers() for flags in group] for group in WITNESS_FLAGS]
+    return [[one for one in group if one not in chosen] for group in rounds]
 
 
 def run(cases: Sequence[Case], chosen: Sequence[Configuration] | None = None, jobs: int = 2) -> Trial:
@@ -72,14 +72,20 @@ def judge(
     """The witnesses are only heard where they could excuse something: that is rare."""
     claimed = claims(cases)
     verdicts = {case.name: compare(case, claimed[case.name], measured[case.name]) for case in cases}
-    doubtful = [case for case in cases if needs_witnesses(verdicts[case.name])]
-    more = witnesses(chosen)
-    if doubtful and more:
-        heard = measure(doubtful, more, jobs)
+    doubtful = [case for case in cases if verdicts[case.name].undecided]
+    told: Measurements = {case.name: [] for case in doubtful}
+    for group in witnesses(chosen):
+        found = measure(doubtful, group, jobs) if doubtful and group else {}
         for case in doubtful:
-            name = case.name
-            verdicts[name] = compare(case, claimed[name], measured[name], heard[name])
+            told[case.name] += found.get(case.name, [])
+            told[case.name] += [_silent(case, one) for one in group if not has_types(one, case)]
+            verdicts[case.name] = compare(case, claimed[case.name], measured[case.name], told[case.name])
+        doubtful = [case for case in doubtful if verdicts[case.name].undecided]
     return verdicts
+
+
+def _silent(case: Case, configuration: Configuration) -> Measurement:
+    return Measurement(case.name, configuration.name, "not compiled", message="it lacks a type")
 
 
 def shrunk(failure: Failure, chosen: Sequence[Configuration] | None = None) -> Failure:
@@ -102,10 +108,14 @@ def report(failures: Sequence[Failure], seed: int, shown: int, chosen: Sequence[
     """The smallest C for the first failures of each kind, and how to see them again."""
     lines = [f"{len(failures)} prototypes failed; SPECC_SEED={seed} shows them again"]
     seen: Counter[str] = Counter()
+    printed: set[str] = set()
     for failure in sorted(failures, key=lambda one: len(one.case.text)):
         kind = failure.verdict.faults[0].kind
         seen[kind] += 1
         if seen[kind] <= shown:
-            lines.append(f"\n{failure.case.name}, made smaller:\n{shrunk(failure, chosen)}")
+            small = str(shrunk(failure, chosen))
+            if small not in printed:
+                lines.append(f"\n{failure.case.name}, made smaller:\n{small}")
+            printed.add(small)
     lines += [f"{count:8} {kind}" for kind, count in seen.most_common()]
     return "\n".join(lines)
