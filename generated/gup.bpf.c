@@ -259,12 +259,16 @@ int gup_gup_done(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"gup\", \"buffer\": \"ring\",\n"
+	"{\"specc\": 1, \"name\": \"gup\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
 	"\"types\": [\n"
+	"{\"record\": \"struct\", \"tag\": \"mm_struct\"},\n"
+	"{\"record\": \"struct\", \"tag\": \"page\"},\n"
 	"{\"record\": \"struct\", \"tag\": \"vm_area_struct\"}\n"
 	"],\n"
 	"\"probes\": [\n"
-	"{\"name\": \"gup\", \"kind\": \"kprobe\", \"function\": \"__get_user_pages\", \"symbol\": \"gup_gup\", \"prototype\": \"long __get_user_pages(struct mm_struct *mm, unsigned long start, unsigned long nr_pages, unsigned int gup_flags, struct page **pages, struct vm_area_struct **vmas, int *locked)\", \"event\": \"gup_gup_event\", \"size\": 80, \"fields\": [\n"
+	"{\"name\": \"gup\", \"kind\": \"kprobe\", \"function\": \"__get_user_pages\", \"symbol\": \"gup_gup\",\n"
+	"\"declaration\": {\"name\": \"__get_user_pages\", \"result\": \"long\", \"parameters\": [[\"mm\", {\"pointer\": 0}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 1}}], [\"vmas\", {\"pointer\": {\"pointer\": 2}}], [\"locked\", {\"pointer\": \"int\"}]], \"source\": \"include/gup.h:19\"},\n"
+	"\"used\": [\"start\", \"nr_pages\", \"gup_flags\", \"vmas\", \"locked\"], \"declared\": {\"result\": \"long\", \"parameters\": [[\"mm\", {\"pointer\": 0}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 1}}], [\"vmas\", {\"pointer\": {\"pointer\": 2}}], [\"locked\", {\"pointer\": \"int\"}]], \"source\": \"include/gup.h:19\"}, \"event\": \"gup_gup_event\", \"size\": 80, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
@@ -274,10 +278,12 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"start\", \"at\": 40, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long\", \"place\": \"rsi\"},\n"
 	"{\"name\": \"nr_pages\", \"at\": 48, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long\", \"place\": \"rdx\"},\n"
 	"{\"name\": \"gup_flags\", \"at\": 56, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"format\": \"hex\", \"place\": \"rcx\"},\n"
-	"{\"name\": \"vmas\", \"at\": 64, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": {\"pointer\": 0}}, \"place\": \"r9\"},\n"
+	"{\"name\": \"vmas\", \"at\": 64, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": {\"pointer\": 2}}, \"place\": \"r9\"},\n"
 	"{\"name\": \"locked\", \"at\": 72, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": \"int\"}, \"status\": \"stack_error\", \"place\": \"sp+8\"}\n"
 	"]},\n"
-	"{\"name\": \"gup_done\", \"kind\": \"kretprobe\", \"function\": \"__get_user_pages\", \"symbol\": \"gup_gup_done\", \"entry\": \"gup_gup_done_entry\", \"prototype\": \"long __get_user_pages(struct mm_struct *mm, unsigned long start, unsigned long nr_pages, unsigned int gup_flags, struct page **pages, struct vm_area_struct **vmas, int *locked)\", \"event\": \"gup_gup_done_event\", \"size\": 64, \"fields\": [\n"
+	"{\"name\": \"gup_done\", \"kind\": \"kretprobe\", \"function\": \"__get_user_pages\", \"symbol\": \"gup_gup_done\", \"entry\": \"gup_gup_done_entry\",\n"
+	"\"declaration\": {\"name\": \"__get_user_pages\", \"result\": \"long\", \"parameters\": [[\"mm\", {\"pointer\": 0}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 1}}], [\"vmas\", {\"pointer\": {\"pointer\": 2}}], [\"locked\", {\"pointer\": \"int\"}]], \"source\": \"include/gup.h:19\"},\n"
+	"\"used\": [\"start\", \"nr_pages\", \"return\"], \"declared\": {\"result\": \"long\", \"parameters\": [[\"mm\", {\"pointer\": 0}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 1}}], [\"vmas\", {\"pointer\": {\"pointer\": 2}}], [\"locked\", {\"pointer\": \"int\"}]], \"source\": \"include/gup.h:19\"}, \"event\": \"gup_gup_done_event\", \"size\": 64, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
 	"{\"name\": \"pid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -288,4 +294,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 56, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 164d378a31b7ad6c */
+/* specc: sha256 05d601f6cd2f812e */

@@ -147,13 +147,17 @@ int gup_4_18_gup(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"gup_4_18\", \"buffer\": \"perf\",\n"
+	"{\"specc\": 1, \"name\": \"gup_4_18\", \"buffer\": \"perf\", \"size\": 64, \"size\": 64,\n"
 	"\"types\": [\n"
+	"{\"record\": \"struct\", \"tag\": \"task_struct\"},\n"
+	"{\"record\": \"struct\", \"tag\": \"mm_struct\"},\n"
 	"{\"record\": \"struct\", \"tag\": \"page\"},\n"
 	"{\"record\": \"struct\", \"tag\": \"vm_area_struct\"}\n"
 	"],\n"
 	"\"probes\": [\n"
-	"{\"name\": \"gup\", \"kind\": \"kprobe\", \"function\": \"__get_user_pages\", \"symbol\": \"gup_4_18_gup\", \"prototype\": \"long __get_user_pages(struct task_struct *tsk, struct mm_struct *mm, unsigned long start, unsigned long nr_pages, unsigned int gup_flags, struct page **pages, struct vm_area_struct **vmas, int *nonblocking)\", \"event\": \"gup_4_18_gup_event\", \"size\": 88, \"fields\": [\n"
+	"{\"name\": \"gup\", \"kind\": \"kprobe\", \"function\": \"__get_user_pages\", \"symbol\": \"gup_4_18_gup\",\n"
+	"\"declaration\": {\"name\": \"__get_user_pages\", \"result\": \"long\", \"parameters\": [[\"tsk\", {\"pointer\": 0}], [\"mm\", {\"pointer\": 1}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 2}}], [\"vmas\", {\"pointer\": {\"pointer\": 3}}], [\"nonblocking\", {\"pointer\": \"int\"}]], \"source\": \"include/gup.h:14\"},\n"
+	"\"used\": [\"start\", \"nr_pages\", \"gup_flags\", \"pages\", \"vmas\", \"nonblocking\"], \"declared\": {\"result\": \"long\", \"parameters\": [[\"tsk\", {\"pointer\": 0}], [\"mm\", {\"pointer\": 1}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 2}}], [\"vmas\", {\"pointer\": {\"pointer\": 3}}], [\"nonblocking\", {\"pointer\": \"int\"}]], \"source\": \"include/gup.h:14\"}, \"event\": \"gup_4_18_gup_event\", \"size\": 88, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
@@ -163,9 +167,9 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"start\", \"at\": 40, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long\", \"place\": \"rdx\"},\n"
 	"{\"name\": \"nr_pages\", \"at\": 48, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long\", \"place\": \"rcx\"},\n"
 	"{\"name\": \"gup_flags\", \"at\": 56, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"format\": \"hex\", \"place\": \"r8\"},\n"
-	"{\"name\": \"pages\", \"at\": 64, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": {\"pointer\": 0}}, \"place\": \"r9\"},\n"
-	"{\"name\": \"vmas\", \"at\": 72, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": {\"pointer\": 1}}, \"status\": \"stack_error\", \"place\": \"sp+8\"},\n"
+	"{\"name\": \"pages\", \"at\": 64, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": {\"pointer\": 2}}, \"place\": \"r9\"},\n"
+	"{\"name\": \"vmas\", \"at\": 72, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": {\"pointer\": 3}}, \"status\": \"stack_error\", \"place\": \"sp+8\"},\n"
 	"{\"name\": \"nonblocking\", \"at\": 80, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": \"int\"}, \"status\": \"stack_error\", \"place\": \"sp+16\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 c37138715d0a9c83 */
+/* specc: sha256 a189716b87cc5a6d */

@@ -138,12 +138,15 @@ int gup_6_5_gup(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"gup_6_5\", \"buffer\": \"ring\",\n"
+	"{\"specc\": 1, \"name\": \"gup_6_5\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
 	"\"types\": [\n"
-	"\n"
+	"{\"record\": \"struct\", \"tag\": \"mm_struct\"},\n"
+	"{\"record\": \"struct\", \"tag\": \"page\"}\n"
 	"],\n"
 	"\"probes\": [\n"
-	"{\"name\": \"gup\", \"kind\": \"kprobe\", \"function\": \"__get_user_pages\", \"symbol\": \"gup_6_5_gup\", \"prototype\": \"long __get_user_pages(struct mm_struct *mm, unsigned long start, unsigned long nr_pages, unsigned int gup_flags, struct page **pages, int *locked)\", \"event\": \"gup_6_5_gup_event\", \"size\": 72, \"fields\": [\n"
+	"{\"name\": \"gup\", \"kind\": \"kprobe\", \"function\": \"__get_user_pages\", \"symbol\": \"gup_6_5_gup\",\n"
+	"\"declaration\": {\"name\": \"__get_user_pages\", \"result\": \"long\", \"parameters\": [[\"mm\", {\"pointer\": 0}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 1}}], [\"locked\", {\"pointer\": \"int\"}]], \"source\": \"include/gup.h:24\"},\n"
+	"\"used\": [\"start\", \"nr_pages\", \"gup_flags\", \"locked\"], \"declared\": {\"result\": \"long\", \"parameters\": [[\"mm\", {\"pointer\": 0}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 1}}], [\"locked\", {\"pointer\": \"int\"}]], \"source\": \"include/gup.h:24\"}, \"event\": \"gup_6_5_gup_event\", \"size\": 72, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
 	"{\"name\": \"pid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -155,4 +158,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"locked\", \"at\": 64, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": \"int\"}, \"place\": \"r9\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 351cb4e292cf7950 */
+/* specc: sha256 8053cb65ec36a39b */

@@ -218,14 +218,16 @@ int sockopt_get(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"sockopt\", \"buffer\": \"ring\",\n"
+	"{\"specc\": 1, \"name\": \"sockopt\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
 	"\"types\": [\n"
 	"{\"record\": \"struct\", \"tag\": \"sock\"},\n"
 	"{\"record\": \"union\", \"tag\": null, \"size\": 8, \"align\": 8, \"members\": [[\"kernel\", {\"pointer\": \"void\"}, 0], [\"user\", {\"pointer\": {\"qualified\": [\"__user\"], \"of\": \"void\"}}, 0]]},\n"
 	"{\"record\": \"struct\", \"tag\": null, \"size\": 16, \"align\": 8, \"members\": [[\"\", 1, 0], [\"is_kernel\", \"_Bool\", 64, 1]]}\n"
 	"],\n"
 	"\"probes\": [\n"
-	"{\"name\": \"set\", \"kind\": \"kprobe\", \"function\": \"tcp_setsockopt\", \"symbol\": \"sockopt_set\", \"prototype\": \"int tcp_setsockopt(struct sock *sk, int level, int optname, sockptr_t optval, unsigned int optlen)\", \"event\": \"sockopt_set_event\", \"size\": 80, \"fields\": [\n"
+	"{\"name\": \"set\", \"kind\": \"kprobe\", \"function\": \"tcp_setsockopt\", \"symbol\": \"sockopt_set\",\n"
+	"\"declaration\": {\"name\": \"tcp_setsockopt\", \"result\": \"int\", \"parameters\": [[\"sk\", {\"pointer\": 0}], [\"level\", \"int\"], [\"optname\", \"int\"], [\"optval\", {\"typedef\": \"sockptr_t\", \"of\": 2}], [\"optlen\", \"unsigned int\"]], \"source\": \"include/net.h:12\"},\n"
+	"\"used\": [\"sk\", \"level\", \"optname\", \"optval\", \"optlen\"], \"declared\": {\"result\": \"int\", \"parameters\": [[\"sk\", {\"pointer\": 0}], [\"level\", \"int\"], [\"optname\", \"int\"], [\"optval\", {\"typedef\": \"sockptr_t\", \"of\": 2}], [\"optlen\", \"unsigned int\"]], \"source\": \"include/net.h:12\"}, \"event\": \"sockopt_set_event\", \"size\": 80, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
 	"{\"name\": \"pid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -236,7 +238,9 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"optval\", \"at\": 56, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": {\"typedef\": \"sockptr_t\", \"of\": 2}, \"place\": \"rcx:r8\"},\n"
 	"{\"name\": \"optlen\", \"at\": 72, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"place\": \"r9\"}\n"
 	"]},\n"
-	"{\"name\": \"get\", \"kind\": \"kprobe\", \"function\": \"do_ip_getsockopt\", \"symbol\": \"sockopt_get\", \"prototype\": \"int do_ip_getsockopt(struct sock *sk, int level, int optname, sockptr_t optval, sockptr_t optlen)\", \"event\": \"sockopt_get_event\", \"size\": 80, \"fields\": [\n"
+	"{\"name\": \"get\", \"kind\": \"kprobe\", \"function\": \"do_ip_getsockopt\", \"symbol\": \"sockopt_get\",\n"
+	"\"declaration\": {\"name\": \"do_ip_getsockopt\", \"result\": \"int\", \"parameters\": [[\"sk\", {\"pointer\": 0}], [\"level\", \"int\"], [\"optname\", \"int\"], [\"optval\", {\"typedef\": \"sockptr_t\", \"of\": 2}], [\"optlen\", {\"typedef\": \"sockptr_t\", \"of\": 2}]], \"source\": \"include/net.h:13\"},\n"
+	"\"used\": [\"level\", \"optname\", \"optval\", \"optlen\"], \"declared\": {\"result\": \"int\", \"parameters\": [[\"sk\", {\"pointer\": 0}], [\"level\", \"int\"], [\"optname\", \"int\"], [\"optval\", {\"typedef\": \"sockptr_t\", \"of\": 2}], [\"optlen\", {\"typedef\": \"sockptr_t\", \"of\": 2}]], \"source\": \"include/net.h:13\"}, \"event\": \"sockopt_get_event\", \"size\": 80, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
@@ -248,4 +252,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"length\", \"at\": 64, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": {\"typedef\": \"sockptr_t\", \"of\": 2}, \"status\": \"stack_error\", \"place\": \"sp+8..sp+23\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 75e7f9f15293b07c */
+/* specc: sha256 d19b022a685499da */

@@ -248,12 +248,14 @@ int tls_written(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"tls\", \"buffer\": \"ring\",\n"
+	"{\"specc\": 1, \"name\": \"tls\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
 	"\"types\": [\n"
 	"\n"
 	"],\n"
 	"\"probes\": [\n"
-	"{\"name\": \"write\", \"kind\": \"uprobe\", \"target\": [\"libssl.so.3\", \"SSL_write\", 0, null], \"symbol\": \"tls_write\", \"prototype\": \"int SSL_write(void *ssl, const void *buf, int num)\", \"event\": \"tls_write_event\", \"size\": 64, \"fields\": [\n"
+	"{\"name\": \"write\", \"kind\": \"uprobe\", \"target\": [\"libssl.so.3\", \"SSL_write\", 0, null], \"symbol\": \"tls_write\",\n"
+	"\"declaration\": {\"name\": \"SSL_write\", \"result\": \"int\", \"parameters\": [[\"ssl\", {\"pointer\": \"void\"}], [\"buf\", {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"void\"}}], [\"num\", \"int\"]], \"source\": \"the spec\"},\n"
+	"\"used\": [\"ssl\", \"buf\", \"num\"], \"event\": \"tls_write_event\", \"size\": 64, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
 	"{\"name\": \"pid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -263,7 +265,9 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"buf\", \"at\": 48, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"void\"}}, \"place\": \"rsi\"},\n"
 	"{\"name\": \"num\", \"at\": 56, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rdx\"}\n"
 	"]},\n"
-	"{\"name\": \"written\", \"kind\": \"uretprobe\", \"target\": [\"libssl.so.3\", \"SSL_write\", 0, null], \"symbol\": \"tls_written\", \"entry\": \"tls_written_entry\", \"prototype\": \"int SSL_write(void *ssl, const void *buf, int num)\", \"event\": \"tls_written_event\", \"size\": 56, \"fields\": [\n"
+	"{\"name\": \"written\", \"kind\": \"uretprobe\", \"target\": [\"libssl.so.3\", \"SSL_write\", 0, null], \"symbol\": \"tls_written\", \"entry\": \"tls_written_entry\",\n"
+	"\"declaration\": {\"name\": \"SSL_write\", \"result\": \"int\", \"parameters\": [[\"ssl\", {\"pointer\": \"void\"}], [\"buf\", {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"void\"}}], [\"num\", \"int\"]], \"source\": \"the spec\"},\n"
+	"\"used\": [\"ssl\", \"num\", \"return\"], \"event\": \"tls_written_event\", \"size\": 56, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
 	"{\"name\": \"pid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -274,4 +278,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 52, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 fe01eef8a1948a46 */
+/* specc: sha256 f1525b1d53a911b1 */

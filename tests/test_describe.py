@@ -15,6 +15,7 @@ import pytest
 
 from specc.build import compile_object
 from specc.cache import Cache
+from specc.compare import differences
 from specc.compiler import find_compiler
 from specc.describe import Description, describe, description_of, parse_description
 from specc.diagnostics import Report, Stop
@@ -45,7 +46,7 @@ def plain(event: Event) -> Event:
 def test_what_is_described_is_read_again(case: str) -> None:
     program = program_of(case)
     got = parse_description(describe(program))
-    assert (got.name, got.buffer) == (program.name, program.buffer)
+    assert (got.name, got.buffer, got.buffer_size) == (program.name, program.buffer, program.buffer_size)
     assert (got.events_map, got.lost_map) == (f"{program.name}_events", f"{program.name}_lost")
     for mine, theirs in zip(got.probes, program.probes, strict=True):
         assert (mine.name, mine.kind, mine.function, mine.target) == (
@@ -55,7 +56,12 @@ def test_what_is_described_is_read_again(case: str) -> None:
             theirs.target,
         )
         assert (mine.symbol, mine.entry) == (theirs.symbol, theirs.entry.symbol if theirs.entry else None)
-        assert mine.prototype == (spell_prototype(theirs.prototype) if theirs.prototype else "")
+        assert (mine.declaration is None) == (theirs.prototype is None)
+        if mine.declaration is not None and theirs.prototype is not None:
+            assert spell_prototype(mine.declaration) == spell_prototype(theirs.prototype)
+            assert differences(mine.declaration, theirs.prototype) == ()
+            assert mine.declaration.source == theirs.prototype.source
+        assert mine.used == theirs.used
         assert plain(mine.event) == plain(theirs.event)
         for field, original in zip(mine.event.fields, theirs.event.fields, strict=True):
             assert (field.type is None) == (original.type is None)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from specc.ir import Event, Target
+from specc.prototype import Prototype
 
 VERSION: Final = 1
 SECTION: Final = ".specc"  # of the object; a string table, which every loader passes over
@@ -16,9 +17,10 @@ SECTION: Final = ".specc"  # of the object; a string table, which every loader p
 
 @dataclass(frozen=True, slots=True)
 class ProbeDescription:
-    """One probe: what it was attached to, the names of its programs in the object, and its event.
+    """One probe: what it goes to, the names of its programs in the object, and its event.
 
-    `entry` is the program that saves the arguments of a call for `symbol` to take at its return. `prototype` is C.
+    `entry` is the program that saves the arguments of a call for `symbol` to take at its return. `declaration` is the
+    prototype that the places were computed from, and `used` names the arguments (and "return") that are recorded.
     """
 
     name: str
@@ -27,16 +29,18 @@ class ProbeDescription:
     target: Target | None
     symbol: str
     entry: str | None
-    prototype: str
+    declaration: Prototype | None
+    used: tuple[str, ...]
     event: Event
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """`buffer` is "ring" or "perf". Event numbers are the positions in `probes`."""
+    """`buffer` is "ring" or "perf", its size in bytes or in pages per CPU. Events are numbered as `probes` are."""
 
     name: str
     buffer: str
+    buffer_size: int
     probes: tuple[ProbeDescription, ...]
 
     @property

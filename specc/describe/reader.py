@@ -28,7 +28,9 @@ from specc.prototype import (
     Function,
     Int,
     Member,
+    Parameter,
     Pointer,
+    Prototype,
     Qualified,
     Record,
     Typedef,
@@ -145,8 +147,27 @@ class _Reader:
             self._target(_maybe(row, "target", list)),
             _take(row, "symbol", str),
             _maybe(row, "entry", str),
-            _maybe(row, "prototype", str) or "",
+            self._declaration(row["declaration"]) if row.get("declaration") is not None else None,
+            tuple(_take({"used": u}, "used", str) for u in _take(row, "used", list)),
             Event(_take(row, "event", str), name, number, size, fields),
+        )
+
+    def _declaration(self, value: Json) -> Prototype:
+        row = _Damage.mapping(value)
+        parameters = []
+        for pair in _take(row, "parameters", list):
+            match pair:
+                case [str() | None as name, kind]:
+                    parameters.append(Parameter(name, self._type(kind)))
+                case _:
+                    raise _Damage("a parameter is not a name and a type")
+        return Prototype(
+            _take(row, "name", str),
+            self._type(row.get("result")),
+            tuple(parameters),
+            _maybe(row, "variadic", bool) or False,
+            source=_maybe(row, "source", str) or "",
+            doubt=_maybe(row, "doubt", str) or "",
         )
 
     @staticmethod

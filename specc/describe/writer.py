@@ -22,13 +22,13 @@ from specc.prototype import (
     Function,
     Int,
     Pointer,
+    Prototype,
     Qualified,
     Record,
     Typedef,
     Unknown,
     Vector,
     Void,
-    spell_prototype,
 )
 
 Json = Any
@@ -55,12 +55,33 @@ def _probe(probe: Probe, types: _Types) -> str:
         "target": target and [target.path, target.symbol, target.offset, target.pid],
         "symbol": probe.symbol,
         "entry": probe.entry.symbol if probe.entry else None,
-        "prototype": spell_prototype(probe.prototype) if probe.prototype else None,
+        "declaration": _declaration(probe.prototype, types) if probe.prototype else None,
+        "used": list(probe.used),
         "event": probe.event.name,
         "size": probe.event.size,
     }
     fields = ",\n".join(_dump(_field(f, types)) for f in probe.event.fields if f.role is not Role.PADDING)
-    return f'{_dump({k: v for k, v in row.items() if v is not None})[:-1]}, "fields": [\n{fields}\n]}}'
+    head = _dump({k: v for k, v in row.items() if v is not None})[:-1]
+    return f'{_broken(head)}, "fields": [\n{fields}\n]}}'
+
+
+def _broken(head: str) -> str:
+    """A probe's own line, with its declaration on another: the text is C that a person reads."""
+    for key in (', "declaration": ', ', "used": '):
+        head = head.replace(key, key.replace(" ", "\n", 1), 1)
+    return head
+
+
+def _declaration(prototype: Prototype, types: _Types) -> Json:
+    row = {
+        "name": prototype.name,
+        "result": types.of(prototype.result),
+        "parameters": [[p.name, types.of(p.type)] for p in prototype.parameters],
+        "variadic": prototype.variadic or None,
+        "source": prototype.source or None,
+        "doubt": prototype.doubt or None,
+    }
+    return {k: v for k, v in row.items() if v is not None}
 
 
 def _field(field: Field, types: _Types) -> Json:

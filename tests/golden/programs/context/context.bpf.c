@@ -225,7 +225,7 @@ int context_anything(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"context\", \"buffer\": \"ring\",\n"
+	"{\"specc\": 1, \"name\": \"context\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
 	"\"types\": [\n"
 	"\n"
 	"],\n"
@@ -248,4 +248,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"pidns\", \"at\": 76, \"as\": \"__u32\", \"role\": \"context\", \"status\": \"pidns_error\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 317c35b17ebb0499 */
+/* specc: sha256 5eb97a23c806a328 */

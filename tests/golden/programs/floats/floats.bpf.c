@@ -132,12 +132,14 @@ int floats_spilled(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"floats\", \"buffer\": \"ring\",\n"
+	"{\"specc\": 1, \"name\": \"floats\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
 	"\"types\": [\n"
 	"\n"
 	"],\n"
 	"\"probes\": [\n"
-	"{\"name\": \"spilled\", \"kind\": \"uprobe\", \"target\": [\"libm.so.6\", \"f\", 0, null], \"symbol\": \"floats_spilled\", \"prototype\": \"void f(double a, double b, double c, double d, double e, double f, double g, double h, double i, float j, long double k, __int128 l, int m)\", \"event\": \"floats_spilled_event\", \"size\": 64, \"fields\": [\n"
+	"{\"name\": \"spilled\", \"kind\": \"uprobe\", \"target\": [\"libm.so.6\", \"f\", 0, null], \"symbol\": \"floats_spilled\",\n"
+	"\"declaration\": {\"name\": \"f\", \"result\": \"void\", \"parameters\": [[\"a\", \"double\"], [\"b\", \"double\"], [\"c\", \"double\"], [\"d\", \"double\"], [\"e\", \"double\"], [\"f\", \"double\"], [\"g\", \"double\"], [\"h\", \"double\"], [\"i\", \"double\"], [\"j\", \"float\"], [\"k\", \"long double\"], [\"l\", \"__int128\"], [\"m\", \"int\"]], \"source\": \"the spec\"},\n"
+	"\"used\": [\"i\", \"j\", \"k\", \"l\", \"m\"], \"event\": \"floats_spilled_event\", \"size\": 64, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"i\", \"at\": 8, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"double\", \"status\": \"stack_error\", \"place\": \"sp+8\"},\n"
@@ -147,4 +149,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"m\", \"at\": 56, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rdx\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 578eac47b886470f */
+/* specc: sha256 0c2aace5217dbc2c */

@@ -340,7 +340,7 @@ int structs_odd(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"structs\", \"buffer\": \"ring\",\n"
+	"{\"specc\": 1, \"name\": \"structs\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
 	"\"types\": [\n"
 	"{\"record\": \"struct\", \"tag\": null, \"size\": 4, \"align\": 4, \"members\": [[\"val\", \"unsigned int\", 0]]},\n"
 	"{\"record\": \"struct\", \"tag\": \"pair\", \"size\": 16, \"align\": 8, \"members\": [[\"x\", \"int\", 0], [\"y\", \"long\", 64]]},\n"
@@ -354,17 +354,22 @@ const char specc_description[] SEC(".specc") =
 	"{\"record\": \"struct\", \"tag\": \"big\", \"size\": 56, \"align\": 8, \"members\": [[\"name\", {\"array\": \"char\", \"count\": 20}, 0], [\"values\", {\"array\": \"long\", \"count\": 4}, 192]]},\n"
 	"{\"record\": \"struct\", \"tag\": \"low\", \"size\": 8, \"align\": 2, \"members\": [[\"l\", \"long\", 0]]},\n"
 	"{\"record\": \"struct\", \"tag\": \"over\", \"size\": 32, \"align\": 32, \"members\": [[\"x\", \"int\", 0]]},\n"
-	"{\"record\": \"struct\", \"tag\": \"two\", \"size\": 14, \"align\": 2, \"members\": [[\"c\", \"signed char\", 0], [\"l\", \"long\", 16], [\"i\", \"int\", 80]]}\n"
+	"{\"record\": \"struct\", \"tag\": \"two\", \"size\": 14, \"align\": 2, \"members\": [[\"c\", \"signed char\", 0], [\"l\", \"long\", 16], [\"i\", \"int\", 80]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"empty\", \"size\": 0, \"align\": 1, \"members\": []}\n"
 	"],\n"
 	"\"probes\": [\n"
-	"{\"name\": \"registers\", \"kind\": \"kprobe\", \"function\": \"registers\", \"symbol\": \"structs_registers\", \"prototype\": \"void registers(kuid_t owner, struct pair p, struct three t, struct bits b)\", \"event\": \"structs_registers_event\", \"size\": 48, \"fields\": [\n"
+	"{\"name\": \"registers\", \"kind\": \"kprobe\", \"function\": \"registers\", \"symbol\": \"structs_registers\",\n"
+	"\"declaration\": {\"name\": \"registers\", \"result\": \"void\", \"parameters\": [[\"owner\", {\"typedef\": \"kuid_t\", \"of\": 0}], [\"p\", 1], [\"t\", 2], [\"b\", 3]], \"source\": \"f.h:16\"},\n"
+	"\"used\": [\"owner\", \"p\", \"t\", \"b\"], \"declared\": {\"result\": \"void\", \"parameters\": [[\"owner\", {\"typedef\": \"kuid_t\", \"of\": 0}], [\"p\", 1], [\"t\", 2], [\"b\", 3]], \"source\": \"f.h:16\"}, \"event\": \"structs_registers_event\", \"size\": 48, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"owner\", \"at\": 8, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": {\"typedef\": \"kuid_t\", \"of\": 0}, \"place\": \"rdi\"},\n"
 	"{\"name\": \"p\", \"at\": 16, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 1, \"place\": \"rsi:rdx\"},\n"
 	"{\"name\": \"t\", \"at\": 32, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": 2, \"place\": \"rcx\"},\n"
 	"{\"name\": \"b\", \"at\": 40, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": 3, \"place\": \"r8\"}\n"
 	"]},\n"
-	"{\"name\": \"stack\", \"kind\": \"kprobe\", \"function\": \"stack\", \"symbol\": \"structs_stack\", \"prototype\": \"void stack(struct tight tight, struct nested nested, struct big big, kuid_t after)\", \"event\": \"structs_stack_event\", \"size\": 112, \"fields\": [\n"
+	"{\"name\": \"stack\", \"kind\": \"kprobe\", \"function\": \"stack\", \"symbol\": \"structs_stack\",\n"
+	"\"declaration\": {\"name\": \"stack\", \"result\": \"void\", \"parameters\": [[\"tight\", 4], [\"nested\", 8], [\"big\", 9], [\"after\", {\"typedef\": \"kuid_t\", \"of\": 0}]], \"source\": \"f.h:17\"},\n"
+	"\"used\": [\"tight\", \"nested\", \"big\", \"after\"], \"declared\": {\"result\": \"void\", \"parameters\": [[\"tight\", 4], [\"nested\", 8], [\"big\", 9], [\"after\", {\"typedef\": \"kuid_t\", \"of\": 0}]], \"source\": \"f.h:17\"}, \"event\": \"structs_stack_event\", \"size\": 112, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"tight\", \"at\": 8, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 4, \"status\": \"stack_error\", \"place\": \"sp+8..sp+20\"},\n"
@@ -372,7 +377,9 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"big\", \"at\": 48, \"as\": \"__u64\", \"count\": 7, \"role\": \"value\", \"type\": 9, \"status\": \"stack_error\", \"place\": \"sp+48..sp+103\"},\n"
 	"{\"name\": \"after\", \"at\": 104, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": {\"typedef\": \"kuid_t\", \"of\": 0}, \"place\": \"rdi\"}\n"
 	"]},\n"
-	"{\"name\": \"odd\", \"kind\": \"kprobe\", \"function\": \"odd\", \"symbol\": \"structs_odd\", \"prototype\": \"void odd(struct low low, struct over over, struct two two, struct empty empty, long last)\", \"event\": \"structs_odd_event\", \"size\": 72, \"fields\": [\n"
+	"{\"name\": \"odd\", \"kind\": \"kprobe\", \"function\": \"odd\", \"symbol\": \"structs_odd\",\n"
+	"\"declaration\": {\"name\": \"odd\", \"result\": \"void\", \"parameters\": [[\"low\", 10], [\"over\", 11], [\"two\", 12], [\"empty\", 13], [\"last\", \"long\"]], \"source\": \"f.h:18\"},\n"
+	"\"used\": [\"low\", \"over\", \"two\", \"empty\", \"last\"], \"declared\": {\"result\": \"void\", \"parameters\": [[\"low\", 10], [\"over\", 11], [\"two\", 12], [\"empty\", 13], [\"last\", \"long\"]], \"source\": \"f.h:18\"}, \"event\": \"structs_odd_event\", \"size\": 72, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"low\", \"at\": 8, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": 10, \"place\": \"rdi\"},\n"
@@ -381,4 +388,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"last\", \"at\": 64, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"place\": \"rsi\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 81e3a6c998946aed */
+/* specc: sha256 0ee91b709f3fa199 */
