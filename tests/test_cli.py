@@ -665,32 +665,6 @@ def test_new_on_stdout_leaves_out_what_cannot_be_read(header: Path) -> None:
     assert specc("check", "bar.yaml", cwd=header).code == 0
 
 
-def _codes() -> set[str]:
-    return {
-        code
-        for path in (ROOT / "specc").rglob("*.py")
-        for code in re.findall(r"""["'](SP\d{3})["']""", path.read_text(encoding="utf-8"))
-    }
-
-
-def test_every_code_has_its_page_and_every_page_its_code() -> None:
-    assert {p.stem for p in (ROOT / "specc" / "explain").glob("*.md")} == _codes()
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "specc" / "explain").glob("*.md")), ids=lambda p: p.stem)
-def test_explain(path: Path, tmp_path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert text.startswith(f"# {path.stem}: ")
-    assert 5 <= len(text.splitlines()) <= 60
-    assert specc("explain", path.stem.lower(), cwd=tmp_path) == Done(0, text.rstrip("\n") + "\n", "")
-
-
-def test_explain_lists_all(tmp_path: Path) -> None:
-    done = specc("explain", cwd=tmp_path)
-    assert done.code == 0
-    assert [line.partition("  ")[0] for line in done.out.splitlines()] == sorted(_codes())
-
-
 # --- the machine ------------------------------------------------------------------------------------------------------
 
 
