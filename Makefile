@@ -46,7 +46,7 @@ demo: setup
 	@printf '\n4. The spec becomes C that a person can review, and a BPF object that libbpf loads:\n\n'
 	$(call shown,build specs/gup.yaml -o $(DEMO))
 	@printf '\n'
-	@sed -n '/^SEC("kprobe\/__get_user_pages")/,/^}/p' $(DEMO)/gup.bpf.c | sed 's/^/    /'
+	@sed -n '/^SEC("kprobe\/__get_user_pages")/,/^}/{p;/^}/q;}' $(DEMO)/gup.bpf.c | sed 's/^/    /'
 	@printf '\nDone: %s, %s and %s.\n' $(DEMO)/gup.bpf.c $(DEMO)/gup.bpf.o $(DEMO)/gup.h
 	@printf 'Try: .venv/bin/specc show --all --header "<stdio.h>"   or   .venv/bin/specc explain SP201\n'
 
