@@ -226,14 +226,14 @@ int files_read_done(const __u64 *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"files\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
+	"{\"specc\": 1, \"name\": \"files\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"{\"record\": \"struct\", \"tag\": \"file\"}\n"
 	"],\n"
 	"\"probes\": [\n"
 	"{\"name\": \"read\", \"kind\": \"fentry\", \"function\": \"vfs_read\", \"symbol\": \"files_read\",\n"
 	"\"declaration\": {\"name\": \"vfs_read\", \"result\": {\"typedef\": \"ssize_t\", \"of\": \"long\"}, \"parameters\": [[\"file\", {\"pointer\": 0}], [\"buf\", {\"pointer\": {\"qualified\": [\"__user\"], \"of\": \"char\"}}], [\"count\", {\"typedef\": \"size_t\", \"of\": \"unsigned long\"}], [\"pos\", {\"pointer\": {\"typedef\": \"loff_t\", \"of\": \"long long\"}}]], \"source\": \"the spec\"},\n"
-	"\"used\": [\"file\", \"buf\", \"count\"], \"declared\": {\"result\": {\"typedef\": \"ssize_t\", \"of\": \"long\"}, \"parameters\": [[\"file\", {\"pointer\": 0}], [\"buf\", {\"pointer\": {\"qualified\": [\"__user\"], \"of\": \"char\"}}], [\"count\", {\"typedef\": \"size_t\", \"of\": \"unsigned long\"}], [\"pos\", {\"pointer\": {\"typedef\": \"loff_t\", \"of\": \"long long\"}}]], \"source\": \"the spec\"}, \"event\": \"files_read_event\", \"size\": 80, \"fields\": [\n"
+	"\"used\": [\"file\", \"buf\", \"count\"], \"event\": \"files_read_event\", \"size\": 80, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"mntns_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
@@ -247,7 +247,7 @@ const char specc_description[] SEC(".specc") =
 	"]},\n"
 	"{\"name\": \"read_done\", \"kind\": \"fexit\", \"function\": \"vfs_read\", \"symbol\": \"files_read_done\",\n"
 	"\"declaration\": {\"name\": \"vfs_read\", \"result\": {\"typedef\": \"ssize_t\", \"of\": \"long\"}, \"parameters\": [[\"file\", {\"pointer\": 0}], [\"buf\", {\"pointer\": {\"qualified\": [\"__user\"], \"of\": \"char\"}}], [\"count\", {\"typedef\": \"size_t\", \"of\": \"unsigned long\"}], [\"pos\", {\"pointer\": {\"typedef\": \"loff_t\", \"of\": \"long long\"}}]], \"source\": \"the spec\"},\n"
-	"\"used\": [\"file\", \"count\", \"return\"], \"declared\": {\"result\": {\"typedef\": \"ssize_t\", \"of\": \"long\"}, \"parameters\": [[\"file\", {\"pointer\": 0}], [\"buf\", {\"pointer\": {\"qualified\": [\"__user\"], \"of\": \"char\"}}], [\"count\", {\"typedef\": \"size_t\", \"of\": \"unsigned long\"}], [\"pos\", {\"pointer\": {\"typedef\": \"loff_t\", \"of\": \"long long\"}}]], \"source\": \"the spec\"}, \"event\": \"files_read_done_event\", \"size\": 80, \"fields\": [\n"
+	"\"used\": [\"file\", \"count\", \"return\"], \"event\": \"files_read_done_event\", \"size\": 80, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"mntns_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
@@ -260,4 +260,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 72, \"as\": \"__s64\", \"role\": \"value\", \"type\": {\"typedef\": \"ssize_t\", \"of\": \"long\"}, \"key\": \"return\", \"place\": \"ctx[4]\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 4b4bcea77d4c84f7 */
+/* specc: sha256 d46c6eb0c1f57759 */

@@ -272,14 +272,14 @@ int futex_futex_done(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"futex\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
+	"{\"specc\": 1, \"name\": \"futex\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"\n"
 	"],\n"
 	"\"probes\": [\n"
 	"{\"name\": \"do_futex\", \"kind\": \"kprobe\", \"function\": \"do_futex\", \"symbol\": \"futex_do_futex\",\n"
 	"\"declaration\": {\"name\": \"do_futex\", \"result\": \"long\", \"parameters\": [[\"uaddr\", {\"pointer\": {\"qualified\": [\"__user\"], \"of\": {\"typedef\": \"u32\", \"of\": \"unsigned int\"}}}], [\"op\", \"int\"], [\"val\", {\"typedef\": \"u32\", \"of\": \"unsigned int\"}], [\"timeout\", {\"pointer\": {\"typedef\": \"s64\", \"of\": \"long long\"}}], [\"uaddr2\", {\"pointer\": {\"qualified\": [\"__user\"], \"of\": {\"typedef\": \"u32\", \"of\": \"unsigned int\"}}}], [\"val2\", {\"typedef\": \"u32\", \"of\": \"unsigned int\"}], [\"val3\", {\"typedef\": \"u32\", \"of\": \"unsigned int\"}]], \"source\": \"the spec\"},\n"
-	"\"used\": [\"uaddr\", \"op\", \"val\", \"uaddr2\", \"val2\", \"val3\"], \"declared\": {\"result\": \"long\", \"parameters\": [[\"uaddr\", {\"pointer\": {\"qualified\": [\"__user\"], \"of\": {\"typedef\": \"u32\", \"of\": \"unsigned int\"}}}], [\"op\", \"int\"], [\"val\", {\"typedef\": \"u32\", \"of\": \"unsigned int\"}], [\"timeout\", {\"pointer\": {\"typedef\": \"s64\", \"of\": \"long long\"}}], [\"uaddr2\", {\"pointer\": {\"qualified\": [\"__user\"], \"of\": {\"typedef\": \"u32\", \"of\": \"unsigned int\"}}}], [\"val2\", {\"typedef\": \"u32\", \"of\": \"unsigned int\"}], [\"val3\", {\"typedef\": \"u32\", \"of\": \"unsigned int\"}]], \"source\": \"the spec\"}, \"event\": \"futex_do_futex_event\", \"size\": 72, \"fields\": [\n"
+	"\"used\": [\"uaddr\", \"op\", \"val\", \"uaddr2\", \"val2\", \"val3\"], \"event\": \"futex_do_futex_event\", \"size\": 72, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
@@ -295,7 +295,7 @@ const char specc_description[] SEC(".specc") =
 	"]},\n"
 	"{\"name\": \"futex_done\", \"kind\": \"kretprobe\", \"function\": \"do_futex\", \"symbol\": \"futex_futex_done\", \"entry\": \"futex_futex_done_entry\",\n"
 	"\"declaration\": {\"name\": \"do_futex\", \"result\": \"long\", \"parameters\": [[\"uaddr\", {\"pointer\": {\"qualified\": [\"__user\"], \"of\": {\"typedef\": \"u32\", \"of\": \"unsigned int\"}}}], [\"op\", \"int\"], [\"val\", {\"typedef\": \"u32\", \"of\": \"unsigned int\"}], [\"timeout\", {\"pointer\": {\"typedef\": \"s64\", \"of\": \"long long\"}}], [\"uaddr2\", {\"pointer\": {\"qualified\": [\"__user\"], \"of\": {\"typedef\": \"u32\", \"of\": \"unsigned int\"}}}], [\"val2\", {\"typedef\": \"u32\", \"of\": \"unsigned int\"}], [\"val3\", {\"typedef\": \"u32\", \"of\": \"unsigned int\"}]], \"source\": \"the spec\"},\n"
-	"\"used\": [\"uaddr\", \"val3\", \"return\"], \"declared\": {\"result\": \"long\", \"parameters\": [[\"uaddr\", {\"pointer\": {\"qualified\": [\"__user\"], \"of\": {\"typedef\": \"u32\", \"of\": \"unsigned int\"}}}], [\"op\", \"int\"], [\"val\", {\"typedef\": \"u32\", \"of\": \"unsigned int\"}], [\"timeout\", {\"pointer\": {\"typedef\": \"s64\", \"of\": \"long long\"}}], [\"uaddr2\", {\"pointer\": {\"qualified\": [\"__user\"], \"of\": {\"typedef\": \"u32\", \"of\": \"unsigned int\"}}}], [\"val2\", {\"typedef\": \"u32\", \"of\": \"unsigned int\"}], [\"val3\", {\"typedef\": \"u32\", \"of\": \"unsigned int\"}]], \"source\": \"the spec\"}, \"event\": \"futex_futex_done_event\", \"size\": 64, \"fields\": [\n"
+	"\"used\": [\"uaddr\", \"val3\", \"return\"], \"event\": \"futex_futex_done_event\", \"size\": 64, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
@@ -307,4 +307,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 56, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 723255da92efe3fa */
+/* specc: sha256 3b70e12cd60adede */

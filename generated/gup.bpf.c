@@ -259,7 +259,7 @@ int gup_gup_done(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"gup\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
+	"{\"specc\": 1, \"name\": \"gup\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"{\"record\": \"struct\", \"tag\": \"mm_struct\"},\n"
 	"{\"record\": \"struct\", \"tag\": \"page\"},\n"
@@ -268,7 +268,7 @@ const char specc_description[] SEC(".specc") =
 	"\"probes\": [\n"
 	"{\"name\": \"gup\", \"kind\": \"kprobe\", \"function\": \"__get_user_pages\", \"symbol\": \"gup_gup\",\n"
 	"\"declaration\": {\"name\": \"__get_user_pages\", \"result\": \"long\", \"parameters\": [[\"mm\", {\"pointer\": 0}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 1}}], [\"vmas\", {\"pointer\": {\"pointer\": 2}}], [\"locked\", {\"pointer\": \"int\"}]], \"source\": \"include/gup.h:19\"},\n"
-	"\"used\": [\"start\", \"nr_pages\", \"gup_flags\", \"vmas\", \"locked\"], \"declared\": {\"result\": \"long\", \"parameters\": [[\"mm\", {\"pointer\": 0}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 1}}], [\"vmas\", {\"pointer\": {\"pointer\": 2}}], [\"locked\", {\"pointer\": \"int\"}]], \"source\": \"include/gup.h:19\"}, \"event\": \"gup_gup_event\", \"size\": 80, \"fields\": [\n"
+	"\"used\": [\"start\", \"nr_pages\", \"gup_flags\", \"vmas\", \"locked\"], \"event\": \"gup_gup_event\", \"size\": 80, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
@@ -283,7 +283,7 @@ const char specc_description[] SEC(".specc") =
 	"]},\n"
 	"{\"name\": \"gup_done\", \"kind\": \"kretprobe\", \"function\": \"__get_user_pages\", \"symbol\": \"gup_gup_done\", \"entry\": \"gup_gup_done_entry\",\n"
 	"\"declaration\": {\"name\": \"__get_user_pages\", \"result\": \"long\", \"parameters\": [[\"mm\", {\"pointer\": 0}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 1}}], [\"vmas\", {\"pointer\": {\"pointer\": 2}}], [\"locked\", {\"pointer\": \"int\"}]], \"source\": \"include/gup.h:19\"},\n"
-	"\"used\": [\"start\", \"nr_pages\", \"return\"], \"declared\": {\"result\": \"long\", \"parameters\": [[\"mm\", {\"pointer\": 0}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 1}}], [\"vmas\", {\"pointer\": {\"pointer\": 2}}], [\"locked\", {\"pointer\": \"int\"}]], \"source\": \"include/gup.h:19\"}, \"event\": \"gup_gup_done_event\", \"size\": 64, \"fields\": [\n"
+	"\"used\": [\"start\", \"nr_pages\", \"return\"], \"event\": \"gup_gup_done_event\", \"size\": 64, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
 	"{\"name\": \"pid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -294,4 +294,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 56, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 05d601f6cd2f812e */
+/* specc: sha256 412b11d3acc8370e */

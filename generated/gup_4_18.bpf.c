@@ -147,7 +147,7 @@ int gup_4_18_gup(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"gup_4_18\", \"buffer\": \"perf\", \"size\": 64, \"size\": 64,\n"
+	"{\"specc\": 1, \"name\": \"gup_4_18\", \"buffer\": \"perf\", \"buffer_size\": 64,\n"
 	"\"types\": [\n"
 	"{\"record\": \"struct\", \"tag\": \"task_struct\"},\n"
 	"{\"record\": \"struct\", \"tag\": \"mm_struct\"},\n"
@@ -157,7 +157,7 @@ const char specc_description[] SEC(".specc") =
 	"\"probes\": [\n"
 	"{\"name\": \"gup\", \"kind\": \"kprobe\", \"function\": \"__get_user_pages\", \"symbol\": \"gup_4_18_gup\",\n"
 	"\"declaration\": {\"name\": \"__get_user_pages\", \"result\": \"long\", \"parameters\": [[\"tsk\", {\"pointer\": 0}], [\"mm\", {\"pointer\": 1}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 2}}], [\"vmas\", {\"pointer\": {\"pointer\": 3}}], [\"nonblocking\", {\"pointer\": \"int\"}]], \"source\": \"include/gup.h:14\"},\n"
-	"\"used\": [\"start\", \"nr_pages\", \"gup_flags\", \"pages\", \"vmas\", \"nonblocking\"], \"declared\": {\"result\": \"long\", \"parameters\": [[\"tsk\", {\"pointer\": 0}], [\"mm\", {\"pointer\": 1}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 2}}], [\"vmas\", {\"pointer\": {\"pointer\": 3}}], [\"nonblocking\", {\"pointer\": \"int\"}]], \"source\": \"include/gup.h:14\"}, \"event\": \"gup_4_18_gup_event\", \"size\": 88, \"fields\": [\n"
+	"\"used\": [\"start\", \"nr_pages\", \"gup_flags\", \"pages\", \"vmas\", \"nonblocking\"], \"event\": \"gup_4_18_gup_event\", \"size\": 88, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
@@ -172,4 +172,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"nonblocking\", \"at\": 80, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": \"int\"}, \"status\": \"stack_error\", \"place\": \"sp+16\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 a189716b87cc5a6d */
+/* specc: sha256 d11a2e2939fef73f */

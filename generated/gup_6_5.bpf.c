@@ -138,7 +138,7 @@ int gup_6_5_gup(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"gup_6_5\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
+	"{\"specc\": 1, \"name\": \"gup_6_5\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"{\"record\": \"struct\", \"tag\": \"mm_struct\"},\n"
 	"{\"record\": \"struct\", \"tag\": \"page\"}\n"
@@ -146,7 +146,7 @@ const char specc_description[] SEC(".specc") =
 	"\"probes\": [\n"
 	"{\"name\": \"gup\", \"kind\": \"kprobe\", \"function\": \"__get_user_pages\", \"symbol\": \"gup_6_5_gup\",\n"
 	"\"declaration\": {\"name\": \"__get_user_pages\", \"result\": \"long\", \"parameters\": [[\"mm\", {\"pointer\": 0}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 1}}], [\"locked\", {\"pointer\": \"int\"}]], \"source\": \"include/gup.h:24\"},\n"
-	"\"used\": [\"start\", \"nr_pages\", \"gup_flags\", \"locked\"], \"declared\": {\"result\": \"long\", \"parameters\": [[\"mm\", {\"pointer\": 0}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 1}}], [\"locked\", {\"pointer\": \"int\"}]], \"source\": \"include/gup.h:24\"}, \"event\": \"gup_6_5_gup_event\", \"size\": 72, \"fields\": [\n"
+	"\"used\": [\"start\", \"nr_pages\", \"gup_flags\", \"locked\"], \"event\": \"gup_6_5_gup_event\", \"size\": 72, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
 	"{\"name\": \"pid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -158,4 +158,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"locked\", \"at\": 64, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": \"int\"}, \"place\": \"r9\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 8053cb65ec36a39b */
+/* specc: sha256 76ffa8ec0d15a1a2 */

@@ -274,14 +274,14 @@ int rtc_result(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"rtc\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
+	"{\"specc\": 1, \"name\": \"rtc\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"{\"record\": \"struct\", \"tag\": \"rtc_time\", \"size\": 36, \"align\": 4, \"members\": [[\"tm_sec\", \"int\", 0], [\"tm_min\", \"int\", 32], [\"tm_hour\", \"int\", 64], [\"tm_mday\", \"int\", 96], [\"tm_mon\", \"int\", 128], [\"tm_year\", \"int\", 160], [\"tm_wday\", \"int\", 192], [\"tm_yday\", \"int\", 224], [\"tm_isdst\", \"int\", 256]]}\n"
 	"],\n"
 	"\"probes\": [\n"
 	"{\"name\": \"rtc_tm_to_ktime\", \"kind\": \"kprobe\", \"function\": \"rtc_tm_to_ktime\", \"symbol\": \"rtc_rtc_tm_to_ktime\",\n"
 	"\"declaration\": {\"name\": \"rtc_tm_to_ktime\", \"result\": {\"typedef\": \"ktime_t\", \"of\": \"long long\"}, \"parameters\": [[\"tm\", 0]], \"source\": \"include/rtc.h:16\"},\n"
-	"\"used\": [\"tm\"], \"declared\": {\"result\": {\"typedef\": \"ktime_t\", \"of\": \"long long\"}, \"parameters\": [[\"tm\", 0]], \"source\": \"include/rtc.h:16\"}, \"event\": \"rtc_rtc_tm_to_ktime_event\", \"size\": 80, \"fields\": [\n"
+	"\"used\": [\"tm\"], \"event\": \"rtc_rtc_tm_to_ktime_event\", \"size\": 80, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
@@ -291,7 +291,7 @@ const char specc_description[] SEC(".specc") =
 	"]},\n"
 	"{\"name\": \"result\", \"kind\": \"kretprobe\", \"function\": \"rtc_tm_to_ktime\", \"symbol\": \"rtc_result\", \"entry\": \"rtc_result_entry\",\n"
 	"\"declaration\": {\"name\": \"rtc_tm_to_ktime\", \"result\": {\"typedef\": \"ktime_t\", \"of\": \"long long\"}, \"parameters\": [[\"tm\", 0]], \"source\": \"include/rtc.h:16\"},\n"
-	"\"used\": [\"tm\", \"return\"], \"declared\": {\"result\": {\"typedef\": \"ktime_t\", \"of\": \"long long\"}, \"parameters\": [[\"tm\", 0]], \"source\": \"include/rtc.h:16\"}, \"event\": \"rtc_result_event\", \"size\": 88, \"fields\": [\n"
+	"\"used\": [\"tm\", \"return\"], \"event\": \"rtc_result_event\", \"size\": 88, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
@@ -301,4 +301,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 80, \"as\": \"__s64\", \"role\": \"value\", \"type\": {\"typedef\": \"ktime_t\", \"of\": \"long long\"}, \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 8f677cb656963bdc */
+/* specc: sha256 8134ef666b2be7a2 */

@@ -218,7 +218,7 @@ int sockopt_get(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"sockopt\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
+	"{\"specc\": 1, \"name\": \"sockopt\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"{\"record\": \"struct\", \"tag\": \"sock\"},\n"
 	"{\"record\": \"union\", \"tag\": null, \"size\": 8, \"align\": 8, \"members\": [[\"kernel\", {\"pointer\": \"void\"}, 0], [\"user\", {\"pointer\": {\"qualified\": [\"__user\"], \"of\": \"void\"}}, 0]]},\n"
@@ -227,7 +227,7 @@ const char specc_description[] SEC(".specc") =
 	"\"probes\": [\n"
 	"{\"name\": \"set\", \"kind\": \"kprobe\", \"function\": \"tcp_setsockopt\", \"symbol\": \"sockopt_set\",\n"
 	"\"declaration\": {\"name\": \"tcp_setsockopt\", \"result\": \"int\", \"parameters\": [[\"sk\", {\"pointer\": 0}], [\"level\", \"int\"], [\"optname\", \"int\"], [\"optval\", {\"typedef\": \"sockptr_t\", \"of\": 2}], [\"optlen\", \"unsigned int\"]], \"source\": \"include/net.h:12\"},\n"
-	"\"used\": [\"sk\", \"level\", \"optname\", \"optval\", \"optlen\"], \"declared\": {\"result\": \"int\", \"parameters\": [[\"sk\", {\"pointer\": 0}], [\"level\", \"int\"], [\"optname\", \"int\"], [\"optval\", {\"typedef\": \"sockptr_t\", \"of\": 2}], [\"optlen\", \"unsigned int\"]], \"source\": \"include/net.h:12\"}, \"event\": \"sockopt_set_event\", \"size\": 80, \"fields\": [\n"
+	"\"used\": [\"sk\", \"level\", \"optname\", \"optval\", \"optlen\"], \"event\": \"sockopt_set_event\", \"size\": 80, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
 	"{\"name\": \"pid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -240,7 +240,7 @@ const char specc_description[] SEC(".specc") =
 	"]},\n"
 	"{\"name\": \"get\", \"kind\": \"kprobe\", \"function\": \"do_ip_getsockopt\", \"symbol\": \"sockopt_get\",\n"
 	"\"declaration\": {\"name\": \"do_ip_getsockopt\", \"result\": \"int\", \"parameters\": [[\"sk\", {\"pointer\": 0}], [\"level\", \"int\"], [\"optname\", \"int\"], [\"optval\", {\"typedef\": \"sockptr_t\", \"of\": 2}], [\"optlen\", {\"typedef\": \"sockptr_t\", \"of\": 2}]], \"source\": \"include/net.h:13\"},\n"
-	"\"used\": [\"level\", \"optname\", \"optval\", \"optlen\"], \"declared\": {\"result\": \"int\", \"parameters\": [[\"sk\", {\"pointer\": 0}], [\"level\", \"int\"], [\"optname\", \"int\"], [\"optval\", {\"typedef\": \"sockptr_t\", \"of\": 2}], [\"optlen\", {\"typedef\": \"sockptr_t\", \"of\": 2}]], \"source\": \"include/net.h:13\"}, \"event\": \"sockopt_get_event\", \"size\": 80, \"fields\": [\n"
+	"\"used\": [\"level\", \"optname\", \"optval\", \"optlen\"], \"event\": \"sockopt_get_event\", \"size\": 80, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
@@ -252,4 +252,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"length\", \"at\": 64, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": {\"typedef\": \"sockptr_t\", \"of\": 2}, \"status\": \"stack_error\", \"place\": \"sp+8..sp+23\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 d19b022a685499da */
+/* specc: sha256 83f0eafa22ad5204 */

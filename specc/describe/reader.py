@@ -130,10 +130,12 @@ class _Reader:
             self._types.append(self._tabled(_Damage.mapping(row)))
         buffer = _take(self._root, "buffer", str)
         _Damage.unless(buffer in ("ring", "perf"), f"`{buffer}` is no buffer")
+        size = _take(self._root, "buffer_size", int)
+        _Damage.unless(size > 0, "the buffer has no size")
         rows = _take(self._root, "probes", list)
         probes = tuple(self._probe(_Damage.mapping(row), number) for number, row in enumerate(rows))
         _Damage.unless(len({p.name for p in probes}) == len(probes) > 0, "its probes have no names of their own")
-        return Description(_take(self._root, "name", str), buffer, probes)
+        return Description(_take(self._root, "name", str), buffer, size, probes)
 
     def _probe(self, row: dict[str, Json], number: int) -> ProbeDescription:
         name = _take(row, "name", str)

@@ -38,6 +38,7 @@ def describe(program: Program) -> str:
     types = _Types()
     probes = [_probe(p, types) for p in program.probes]
     head = [f'"specc": {VERSION}', f'"name": {_dump(program.name)}', f'"buffer": {_dump(program.buffer)}']
+    head.append(f'"buffer_size": {program.buffer_size}')
     rows, joined = ",\n".join(_dump(t) for t in types.table), ",\n".join(probes)
     return f'{{{", ".join(head)},\n"types": [\n{rows}\n],\n"probes": [\n{joined}\n]}}\n'
 

@@ -225,12 +225,13 @@ int context_anything(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"context\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
+	"{\"specc\": 1, \"name\": \"context\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"\n"
 	"],\n"
 	"\"probes\": [\n"
-	"{\"name\": \"anything\", \"kind\": \"kprobe\", \"function\": \"anything\", \"symbol\": \"context_anything\", \"event\": \"context_anything_event\", \"size\": 80, \"fields\": [\n"
+	"{\"name\": \"anything\", \"kind\": \"kprobe\", \"function\": \"anything\", \"symbol\": \"context_anything\",\n"
+	"\"used\": [], \"event\": \"context_anything_event\", \"size\": 80, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"ppid_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"mntns_error\", \"at\": 8, \"as\": \"__s32\", \"role\": \"status\"},\n"
@@ -248,4 +249,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"pidns\", \"at\": 76, \"as\": \"__u32\", \"role\": \"context\", \"status\": \"pidns_error\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 5eb97a23c806a328 */
+/* specc: sha256 0d9a51b2ca7bb276 */

@@ -132,7 +132,7 @@ int floats_spilled(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"floats\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
+	"{\"specc\": 1, \"name\": \"floats\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"\n"
 	"],\n"
@@ -149,4 +149,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"m\", \"at\": 56, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rdx\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 0c2aace5217dbc2c */
+/* specc: sha256 aa25394d339c3e8e */

@@ -215,7 +215,7 @@ int large_f(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"large\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
+	"{\"specc\": 1, \"name\": \"large\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"{\"record\": \"struct\", \"tag\": null, \"size\": 16, \"align\": 8, \"members\": [[\"c\", \"unsigned char\", 0], [\"l\", \"long\", 64]]},\n"
 	"{\"record\": \"struct\", \"tag\": \"block\", \"size\": 512, \"align\": 8, \"members\": [[\"cell\", {\"array\": 0, \"count\": 32}, 0]]}\n"
@@ -223,7 +223,7 @@ const char specc_description[] SEC(".specc") =
 	"\"probes\": [\n"
 	"{\"name\": \"f\", \"kind\": \"kprobe\", \"function\": \"f\", \"symbol\": \"large_f\",\n"
 	"\"declaration\": {\"name\": \"f\", \"result\": \"void\", \"parameters\": [[\"head\", 1], [\"a\", \"long\"], [\"b\", \"long\"], [\"c\", \"long\"], [\"d\", \"long\"], [\"e\", \"long\"], [\"g\", \"long\"], [\"tail\", \"long\"], [\"block\", 1], [\"last\", \"int\"]], \"source\": \"f.h:2\"},\n"
-	"\"used\": [\"head\", \"block\", \"tail\", \"last\"], \"declared\": {\"result\": \"void\", \"parameters\": [[\"head\", 1], [\"a\", \"long\"], [\"b\", \"long\"], [\"c\", \"long\"], [\"d\", \"long\"], [\"e\", \"long\"], [\"g\", \"long\"], [\"tail\", \"long\"], [\"block\", 1], [\"last\", \"int\"]], \"source\": \"f.h:2\"}, \"event\": \"large_f_event\", \"size\": 1064, \"fields\": [\n"
+	"\"used\": [\"head\", \"block\", \"tail\", \"last\"], \"event\": \"large_f_event\", \"size\": 1064, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error_1\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"stack_error_2\", \"at\": 8, \"as\": \"__s32\", \"role\": \"status\"},\n"
@@ -235,4 +235,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"last\", \"at\": 1056, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"status\": \"stack_error_2\", \"place\": \"sp+1040\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 ed6482f0de8eff06 */
+/* specc: sha256 d06c8bb5711ea18f */

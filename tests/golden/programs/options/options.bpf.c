@@ -149,14 +149,14 @@ int options_f(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"options\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
+	"{\"specc\": 1, \"name\": \"options\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"{\"record\": \"struct\", \"tag\": \"halves\", \"size\": 8, \"align\": 4, \"members\": [[\"low\", \"int\", 0], [\"high\", \"int\", 32]]}\n"
 	"],\n"
 	"\"probes\": [\n"
 	"{\"name\": \"f\", \"kind\": \"kprobe\", \"function\": \"f\", \"symbol\": \"options_f\",\n"
 	"\"declaration\": {\"name\": \"f\", \"result\": \"void\", \"parameters\": [[\"a\", \"unsigned long\"], [\"b\", \"unsigned int\"], [\"c\", \"long\"], [\"d\", \"long\"], [\"e\", \"long\"], [\"f\", \"long\"], [\"g\", \"unsigned long\"]], \"source\": \"f.h:2\"},\n"
-	"\"used\": [\"a\", \"b\", \"gone\", \"also_gone\", \"g\"], \"declared\": {\"result\": \"void\", \"parameters\": [[\"a\", \"unsigned long\"], [\"b\", \"unsigned int\"], [\"c\", \"long\"], [\"d\", \"long\"], [\"e\", \"long\"], [\"f\", \"long\"], [\"g\", \"unsigned long\"]], \"source\": \"f.h:2\"}, \"event\": \"options_f_event\", \"size\": 64, \"fields\": [\n"
+	"\"used\": [\"a\", \"b\", \"gone\", \"also_gone\", \"g\"], \"event\": \"options_f_event\", \"size\": 64, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"absent\", \"at\": 8, \"as\": \"__u64\", \"role\": \"absent\"},\n"
@@ -168,4 +168,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"g\", \"at\": 56, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": 0, \"status\": \"stack_error\", \"absent\": 2, \"place\": \"sp+8\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 c5e0ef11ba943bdf */
+/* specc: sha256 0701772690aaf813 */

@@ -216,14 +216,14 @@ int perf_f_done(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"perf\", \"buffer\": \"perf\", \"size\": 8, \"size\": 8,\n"
+	"{\"specc\": 1, \"name\": \"perf\", \"buffer\": \"perf\", \"buffer_size\": 8,\n"
 	"\"types\": [\n"
 	"\n"
 	"],\n"
 	"\"probes\": [\n"
 	"{\"name\": \"f\", \"kind\": \"kprobe\", \"function\": \"f\", \"symbol\": \"perf_f\",\n"
 	"\"declaration\": {\"name\": \"f\", \"result\": \"int\", \"parameters\": [[\"a\", \"int\"], [\"b\", \"long\"], [\"c\", \"long\"], [\"d\", \"long\"], [\"e\", \"long\"], [\"f\", \"long\"], [\"g\", \"short\"]], \"source\": \"f.h:1\"},\n"
-	"\"used\": [\"a\", \"g\"], \"declared\": {\"result\": \"int\", \"parameters\": [[\"a\", \"int\"], [\"b\", \"long\"], [\"c\", \"long\"], [\"d\", \"long\"], [\"e\", \"long\"], [\"f\", \"long\"], [\"g\", \"short\"]], \"source\": \"f.h:1\"}, \"event\": \"perf_f_event\", \"size\": 40, \"fields\": [\n"
+	"\"used\": [\"a\", \"g\"], \"event\": \"perf_f_event\", \"size\": 40, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
@@ -233,7 +233,7 @@ const char specc_description[] SEC(".specc") =
 	"]},\n"
 	"{\"name\": \"f_done\", \"kind\": \"kretprobe\", \"function\": \"f\", \"symbol\": \"perf_f_done\", \"entry\": \"perf_f_done_entry\",\n"
 	"\"declaration\": {\"name\": \"f\", \"result\": \"int\", \"parameters\": [[\"a\", \"int\"], [\"b\", \"long\"], [\"c\", \"long\"], [\"d\", \"long\"], [\"e\", \"long\"], [\"f\", \"long\"], [\"g\", \"short\"]], \"source\": \"f.h:1\"},\n"
-	"\"used\": [\"a\", \"return\"], \"declared\": {\"result\": \"int\", \"parameters\": [[\"a\", \"int\"], [\"b\", \"long\"], [\"c\", \"long\"], [\"d\", \"long\"], [\"e\", \"long\"], [\"f\", \"long\"], [\"g\", \"short\"]], \"source\": \"f.h:1\"}, \"event\": \"perf_f_done_event\", \"size\": 40, \"fields\": [\n"
+	"\"used\": [\"a\", \"return\"], \"event\": \"perf_f_done_event\", \"size\": 40, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
 	"{\"name\": \"comm\", \"at\": 16, \"as\": \"char\", \"count\": 16, \"role\": \"context\"},\n"
@@ -241,4 +241,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 36, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 334447968c6747de */
+/* specc: sha256 82aff15e804e8b64 */

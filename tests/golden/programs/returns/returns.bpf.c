@@ -520,7 +520,7 @@ int returns_nothing(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"returns\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
+	"{\"specc\": 1, \"name\": \"returns\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"{\"record\": \"struct\", \"tag\": \"pair\", \"size\": 16, \"align\": 8, \"members\": [[\"x\", \"int\", 0], [\"y\", \"long\", 64]]},\n"
 	"{\"record\": \"struct\", \"tag\": \"big\", \"size\": 32, \"align\": 8, \"members\": [[\"v\", {\"array\": \"long\", \"count\": 3}, 0], [\"c\", \"signed char\", 192]]}\n"
@@ -528,7 +528,7 @@ const char specc_description[] SEC(".specc") =
 	"\"probes\": [\n"
 	"{\"name\": \"entry_arguments\", \"kind\": \"kretprobe\", \"function\": \"f\", \"symbol\": \"returns_entry_arguments\", \"entry\": \"returns_entry_arguments_entry\",\n"
 	"\"declaration\": {\"name\": \"f\", \"result\": \"long\", \"parameters\": [[\"a\", \"int\"], [\"b\", \"long\"], [\"c\", \"long\"], [\"d\", \"long\"], [\"e\", \"long\"], [\"x\", \"long\"], [\"g\", \"signed char\"], [\"p\", 0]], \"source\": \"f.h:3\"},\n"
-	"\"used\": [\"a\", \"g\", \"p\", \"return\"], \"declared\": {\"result\": \"long\", \"parameters\": [[\"a\", \"int\"], [\"b\", \"long\"], [\"c\", \"long\"], [\"d\", \"long\"], [\"e\", \"long\"], [\"x\", \"long\"], [\"g\", \"signed char\"], [\"p\", 0]], \"source\": \"f.h:3\"}, \"event\": \"returns_entry_arguments_event\", \"size\": 72, \"fields\": [\n"
+	"\"used\": [\"a\", \"g\", \"p\", \"return\"], \"event\": \"returns_entry_arguments_event\", \"size\": 72, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"pid\", \"at\": 8, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -543,7 +543,7 @@ const char specc_description[] SEC(".specc") =
 	"]},\n"
 	"{\"name\": \"only_result\", \"kind\": \"kretprobe\", \"function\": \"f\", \"symbol\": \"returns_only_result\",\n"
 	"\"declaration\": {\"name\": \"f\", \"result\": \"long\", \"parameters\": [[\"a\", \"int\"], [\"b\", \"long\"], [\"c\", \"long\"], [\"d\", \"long\"], [\"e\", \"long\"], [\"x\", \"long\"], [\"g\", \"signed char\"], [\"p\", 0]], \"source\": \"f.h:3\"},\n"
-	"\"used\": [\"return\"], \"declared\": {\"result\": \"long\", \"parameters\": [[\"a\", \"int\"], [\"b\", \"long\"], [\"c\", \"long\"], [\"d\", \"long\"], [\"e\", \"long\"], [\"x\", \"long\"], [\"g\", \"signed char\"], [\"p\", 0]], \"source\": \"f.h:3\"}, \"event\": \"returns_only_result_event\", \"size\": 48, \"fields\": [\n"
+	"\"used\": [\"return\"], \"event\": \"returns_only_result_event\", \"size\": 48, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"pid\", \"at\": 4, \"as\": \"__u32\", \"role\": \"context\"},\n"
 	"{\"name\": \"tid\", \"at\": 8, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -554,7 +554,7 @@ const char specc_description[] SEC(".specc") =
 	"]},\n"
 	"{\"name\": \"pair\", \"kind\": \"kretprobe\", \"function\": \"pair\", \"symbol\": \"returns_pair\",\n"
 	"\"declaration\": {\"name\": \"pair\", \"result\": 0, \"parameters\": [], \"source\": \"f.h:4\"},\n"
-	"\"used\": [\"return\"], \"declared\": {\"result\": 0, \"parameters\": [], \"source\": \"f.h:4\"}, \"event\": \"returns_pair_event\", \"size\": 56, \"fields\": [\n"
+	"\"used\": [\"return\"], \"event\": \"returns_pair_event\", \"size\": 56, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"pid\", \"at\": 4, \"as\": \"__u32\", \"role\": \"context\"},\n"
 	"{\"name\": \"tid\", \"at\": 8, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -565,7 +565,7 @@ const char specc_description[] SEC(".specc") =
 	"]},\n"
 	"{\"name\": \"in_memory\", \"kind\": \"kretprobe\", \"function\": \"in_memory\", \"symbol\": \"returns_in_memory\", \"entry\": \"returns_in_memory_entry\",\n"
 	"\"declaration\": {\"name\": \"in_memory\", \"result\": 1, \"parameters\": [[\"x\", \"int\"]], \"source\": \"f.h:5\"},\n"
-	"\"used\": [\"x\", \"return\"], \"declared\": {\"result\": 1, \"parameters\": [[\"x\", \"int\"]], \"source\": \"f.h:5\"}, \"event\": \"returns_in_memory_event\", \"size\": 80, \"fields\": [\n"
+	"\"used\": [\"x\", \"return\"], \"event\": \"returns_in_memory_event\", \"size\": 80, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"result_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"pid\", \"at\": 8, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -578,7 +578,7 @@ const char specc_description[] SEC(".specc") =
 	"]},\n"
 	"{\"name\": \"narrow\", \"kind\": \"kretprobe\", \"function\": \"narrow\", \"symbol\": \"returns_narrow\",\n"
 	"\"declaration\": {\"name\": \"narrow\", \"result\": \"signed char\", \"parameters\": [], \"source\": \"f.h:6\"},\n"
-	"\"used\": [\"return\"], \"declared\": {\"result\": \"signed char\", \"parameters\": [], \"source\": \"f.h:6\"}, \"event\": \"returns_narrow_event\", \"size\": 40, \"fields\": [\n"
+	"\"used\": [\"return\"], \"event\": \"returns_narrow_event\", \"size\": 40, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"pid\", \"at\": 4, \"as\": \"__u32\", \"role\": \"context\"},\n"
 	"{\"name\": \"tid\", \"at\": 8, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -587,7 +587,8 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"comm\", \"at\": 20, \"as\": \"char\", \"count\": 16, \"role\": \"context\"},\n"
 	"{\"name\": \"return_value\", \"at\": 36, \"as\": \"__s8\", \"role\": \"value\", \"type\": \"signed char\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]},\n"
-	"{\"name\": \"nothing\", \"kind\": \"kretprobe\", \"function\": \"nothing\", \"symbol\": \"returns_nothing\", \"event\": \"returns_nothing_event\", \"size\": 40, \"fields\": [\n"
+	"{\"name\": \"nothing\", \"kind\": \"kretprobe\", \"function\": \"nothing\", \"symbol\": \"returns_nothing\",\n"
+	"\"used\": [], \"event\": \"returns_nothing_event\", \"size\": 40, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"pid\", \"at\": 4, \"as\": \"__u32\", \"role\": \"context\"},\n"
 	"{\"name\": \"tid\", \"at\": 8, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -596,4 +597,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"comm\", \"at\": 20, \"as\": \"char\", \"count\": 16, \"role\": \"context\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 bebc4288d84bf202 */
+/* specc: sha256 de4826589b51f0ff */

@@ -183,7 +183,7 @@ int scalars_f(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"scalars\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
+	"{\"specc\": 1, \"name\": \"scalars\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"{\"enum\": \"colour\", \"size\": 4, \"signed\": false, \"members\": [[\"RED\", 0], [\"GREEN\", 1], [\"BLUE\", 7]]},\n"
 	"{\"enum\": \"wide\", \"size\": 8, \"signed\": false, \"members\": [[\"BIG\", 4294967296]]},\n"
@@ -192,7 +192,7 @@ const char specc_description[] SEC(".specc") =
 	"\"probes\": [\n"
 	"{\"name\": \"f\", \"kind\": \"kprobe\", \"function\": \"f\", \"symbol\": \"scalars_f\",\n"
 	"\"declaration\": {\"name\": \"f\", \"result\": \"void\", \"parameters\": [[\"flag\", \"_Bool\"], [\"c\", \"signed char\"], [\"uc\", \"unsigned char\"], [\"s\", \"short\"], [\"port\", {\"typedef\": \"port_t\", \"of\": \"unsigned short\"}], [\"i\", \"int\"], [\"u\", \"unsigned int\"], [\"l\", \"long\"], [\"ull\", \"unsigned long long\"], [\"colour\", 0], [\"wide\", 1], [\"below\", 2], [\"text\", {\"pointer\": \"char\"}], [\"array\", {\"array\": \"int\", \"count\": 4}], [\"callback\", {\"pointer\": {\"function\": \"int\", \"parameters\": [\"int\"], \"variadic\": false}}], [\"cv\", {\"pointer\": {\"qualified\": [\"const\", \"volatile\"], \"of\": \"int\"}}], [\"last\", \"_Bool\"]], \"source\": \"f.h:6\"},\n"
-	"\"used\": [\"flag\", \"c\", \"uc\", \"s\", \"port\", \"i\", \"u\", \"l\", \"ull\", \"colour\", \"wide\", \"below\", \"text\", \"array\", \"callback\", \"cv\", \"last\"], \"declared\": {\"result\": \"void\", \"parameters\": [[\"flag\", \"_Bool\"], [\"c\", \"signed char\"], [\"uc\", \"unsigned char\"], [\"s\", \"short\"], [\"port\", {\"typedef\": \"port_t\", \"of\": \"unsigned short\"}], [\"i\", \"int\"], [\"u\", \"unsigned int\"], [\"l\", \"long\"], [\"ull\", \"unsigned long long\"], [\"colour\", 0], [\"wide\", 1], [\"below\", 2], [\"text\", {\"pointer\": \"char\"}], [\"array\", {\"array\": \"int\", \"count\": 4}], [\"callback\", {\"pointer\": {\"function\": \"int\", \"parameters\": [\"int\"], \"variadic\": false}}], [\"cv\", {\"pointer\": {\"qualified\": [\"const\", \"volatile\"], \"of\": \"int\"}}], [\"last\", \"_Bool\"]], \"source\": \"f.h:6\"}, \"event\": \"scalars_f_event\", \"size\": 104, \"fields\": [\n"
+	"\"used\": [\"flag\", \"c\", \"uc\", \"s\", \"port\", \"i\", \"u\", \"l\", \"ull\", \"colour\", \"wide\", \"below\", \"text\", \"array\", \"callback\", \"cv\", \"last\"], \"event\": \"scalars_f_event\", \"size\": 104, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"flag\", \"at\": 8, \"as\": \"__u8\", \"role\": \"value\", \"type\": \"_Bool\", \"place\": \"rdi\"},\n"
@@ -214,4 +214,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"last\", \"at\": 96, \"as\": \"__u8\", \"role\": \"value\", \"type\": \"_Bool\", \"status\": \"stack_error\", \"place\": \"sp+88\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 fe4667b802cf4bb3 */
+/* specc: sha256 037b4bd16bac9243 */

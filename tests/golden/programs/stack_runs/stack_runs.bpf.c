@@ -141,14 +141,14 @@ int stack_runs_f(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"stack_runs\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
+	"{\"specc\": 1, \"name\": \"stack_runs\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"\n"
 	"],\n"
 	"\"probes\": [\n"
 	"{\"name\": \"f\", \"kind\": \"kprobe\", \"function\": \"f\", \"symbol\": \"stack_runs_f\",\n"
 	"\"declaration\": {\"name\": \"f\", \"result\": \"long\", \"parameters\": [[\"a\", \"long\"], [\"b\", \"long\"], [\"c\", \"long\"], [\"d\", \"long\"], [\"e\", \"long\"], [\"f\", \"long\"], [\"g\", \"int\"], [\"h\", \"signed char\"], [\"i\", \"long\"], [\"j\", \"unsigned char\"], [\"k\", \"long\"], [\"l\", \"short\"]], \"source\": \"f.h:1\"},\n"
-	"\"used\": [\"g\", \"h\", \"j\", \"l\"], \"declared\": {\"result\": \"long\", \"parameters\": [[\"a\", \"long\"], [\"b\", \"long\"], [\"c\", \"long\"], [\"d\", \"long\"], [\"e\", \"long\"], [\"f\", \"long\"], [\"g\", \"int\"], [\"h\", \"signed char\"], [\"i\", \"long\"], [\"j\", \"unsigned char\"], [\"k\", \"long\"], [\"l\", \"short\"]], \"source\": \"f.h:1\"}, \"event\": \"stack_runs_f_event\", \"size\": 40, \"fields\": [\n"
+	"\"used\": [\"g\", \"h\", \"j\", \"l\"], \"event\": \"stack_runs_f_event\", \"size\": 40, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error_1\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"stack_error_2\", \"at\": 8, \"as\": \"__s32\", \"role\": \"status\"},\n"
@@ -161,4 +161,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"last\", \"at\": 34, \"as\": \"__s16\", \"role\": \"value\", \"type\": \"short\", \"format\": \"hex\", \"status\": \"stack_error_3\", \"place\": \"sp+48\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 e4e93ae5473d046e */
+/* specc: sha256 02981ae6176c9ee0 */

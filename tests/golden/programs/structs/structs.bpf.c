@@ -340,7 +340,7 @@ int structs_odd(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"structs\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
+	"{\"specc\": 1, \"name\": \"structs\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"{\"record\": \"struct\", \"tag\": null, \"size\": 4, \"align\": 4, \"members\": [[\"val\", \"unsigned int\", 0]]},\n"
 	"{\"record\": \"struct\", \"tag\": \"pair\", \"size\": 16, \"align\": 8, \"members\": [[\"x\", \"int\", 0], [\"y\", \"long\", 64]]},\n"
@@ -360,7 +360,7 @@ const char specc_description[] SEC(".specc") =
 	"\"probes\": [\n"
 	"{\"name\": \"registers\", \"kind\": \"kprobe\", \"function\": \"registers\", \"symbol\": \"structs_registers\",\n"
 	"\"declaration\": {\"name\": \"registers\", \"result\": \"void\", \"parameters\": [[\"owner\", {\"typedef\": \"kuid_t\", \"of\": 0}], [\"p\", 1], [\"t\", 2], [\"b\", 3]], \"source\": \"f.h:16\"},\n"
-	"\"used\": [\"owner\", \"p\", \"t\", \"b\"], \"declared\": {\"result\": \"void\", \"parameters\": [[\"owner\", {\"typedef\": \"kuid_t\", \"of\": 0}], [\"p\", 1], [\"t\", 2], [\"b\", 3]], \"source\": \"f.h:16\"}, \"event\": \"structs_registers_event\", \"size\": 48, \"fields\": [\n"
+	"\"used\": [\"owner\", \"p\", \"t\", \"b\"], \"event\": \"structs_registers_event\", \"size\": 48, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"owner\", \"at\": 8, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": {\"typedef\": \"kuid_t\", \"of\": 0}, \"place\": \"rdi\"},\n"
 	"{\"name\": \"p\", \"at\": 16, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 1, \"place\": \"rsi:rdx\"},\n"
@@ -369,7 +369,7 @@ const char specc_description[] SEC(".specc") =
 	"]},\n"
 	"{\"name\": \"stack\", \"kind\": \"kprobe\", \"function\": \"stack\", \"symbol\": \"structs_stack\",\n"
 	"\"declaration\": {\"name\": \"stack\", \"result\": \"void\", \"parameters\": [[\"tight\", 4], [\"nested\", 8], [\"big\", 9], [\"after\", {\"typedef\": \"kuid_t\", \"of\": 0}]], \"source\": \"f.h:17\"},\n"
-	"\"used\": [\"tight\", \"nested\", \"big\", \"after\"], \"declared\": {\"result\": \"void\", \"parameters\": [[\"tight\", 4], [\"nested\", 8], [\"big\", 9], [\"after\", {\"typedef\": \"kuid_t\", \"of\": 0}]], \"source\": \"f.h:17\"}, \"event\": \"structs_stack_event\", \"size\": 112, \"fields\": [\n"
+	"\"used\": [\"tight\", \"nested\", \"big\", \"after\"], \"event\": \"structs_stack_event\", \"size\": 112, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"tight\", \"at\": 8, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 4, \"status\": \"stack_error\", \"place\": \"sp+8..sp+20\"},\n"
@@ -379,7 +379,7 @@ const char specc_description[] SEC(".specc") =
 	"]},\n"
 	"{\"name\": \"odd\", \"kind\": \"kprobe\", \"function\": \"odd\", \"symbol\": \"structs_odd\",\n"
 	"\"declaration\": {\"name\": \"odd\", \"result\": \"void\", \"parameters\": [[\"low\", 10], [\"over\", 11], [\"two\", 12], [\"empty\", 13], [\"last\", \"long\"]], \"source\": \"f.h:18\"},\n"
-	"\"used\": [\"low\", \"over\", \"two\", \"empty\", \"last\"], \"declared\": {\"result\": \"void\", \"parameters\": [[\"low\", 10], [\"over\", 11], [\"two\", 12], [\"empty\", 13], [\"last\", \"long\"]], \"source\": \"f.h:18\"}, \"event\": \"structs_odd_event\", \"size\": 72, \"fields\": [\n"
+	"\"used\": [\"low\", \"over\", \"two\", \"empty\", \"last\"], \"event\": \"structs_odd_event\", \"size\": 72, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"low\", \"at\": 8, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": 10, \"place\": \"rdi\"},\n"
@@ -388,4 +388,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"last\", \"at\": 64, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"place\": \"rsi\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 0ee91b709f3fa199 */
+/* specc: sha256 d73328fb7f69352d */

@@ -186,7 +186,7 @@ int trampolines_out(const __u64 *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"trampolines\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
+	"{\"specc\": 1, \"name\": \"trampolines\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"{\"record\": \"struct\", \"tag\": \"pair\", \"size\": 16, \"align\": 8, \"members\": [[\"x\", \"int\", 0], [\"y\", \"long\", 64]]},\n"
 	"{\"record\": \"struct\", \"tag\": \"three\", \"size\": 3, \"align\": 1, \"members\": [[\"c\", {\"array\": \"char\", \"count\": 3}, 0]]}\n"
@@ -194,7 +194,7 @@ const char specc_description[] SEC(".specc") =
 	"\"probes\": [\n"
 	"{\"name\": \"in\", \"kind\": \"fentry\", \"function\": \"f\", \"symbol\": \"trampolines_in\",\n"
 	"\"declaration\": {\"name\": \"f\", \"result\": \"int\", \"parameters\": [[\"a\", \"int\"], [\"pair\", 0], [\"t\", 1], [\"b\", \"long\"], [\"spilled\", 0], [\"last\", \"unsigned char\"]], \"source\": \"f.h:3\"},\n"
-	"\"used\": [\"a\", \"pair\", \"t\", \"b\", \"spilled\", \"last\"], \"declared\": {\"result\": \"int\", \"parameters\": [[\"a\", \"int\"], [\"pair\", 0], [\"t\", 1], [\"b\", \"long\"], [\"spilled\", 0], [\"last\", \"unsigned char\"]], \"source\": \"f.h:3\"}, \"event\": \"trampolines_in_event\", \"size\": 64, \"fields\": [\n"
+	"\"used\": [\"a\", \"pair\", \"t\", \"b\", \"spilled\", \"last\"], \"event\": \"trampolines_in_event\", \"size\": 64, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"a\", \"at\": 4, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"ctx[0]\"},\n"
 	"{\"name\": \"pair\", \"at\": 8, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 0, \"place\": \"ctx[1], ctx[2]\"},\n"
@@ -205,7 +205,7 @@ const char specc_description[] SEC(".specc") =
 	"]},\n"
 	"{\"name\": \"out\", \"kind\": \"fexit\", \"function\": \"f\", \"symbol\": \"trampolines_out\",\n"
 	"\"declaration\": {\"name\": \"f\", \"result\": \"int\", \"parameters\": [[\"a\", \"int\"], [\"pair\", 0], [\"t\", 1], [\"b\", \"long\"], [\"spilled\", 0], [\"last\", \"unsigned char\"]], \"source\": \"f.h:3\"},\n"
-	"\"used\": [\"pair\", \"b\", \"last\", \"return\"], \"declared\": {\"result\": \"int\", \"parameters\": [[\"a\", \"int\"], [\"pair\", 0], [\"t\", 1], [\"b\", \"long\"], [\"spilled\", 0], [\"last\", \"unsigned char\"]], \"source\": \"f.h:3\"}, \"event\": \"trampolines_out_event\", \"size\": 40, \"fields\": [\n"
+	"\"used\": [\"pair\", \"b\", \"last\", \"return\"], \"event\": \"trampolines_out_event\", \"size\": 40, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"pair\", \"at\": 8, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 0, \"place\": \"ctx[1], ctx[2]\"},\n"
 	"{\"name\": \"b\", \"at\": 24, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"place\": \"ctx[4]\"},\n"
@@ -213,4 +213,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 36, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"key\": \"return\", \"place\": \"ctx[8]\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 bc27d0ea406366bc */
+/* specc: sha256 0751f0670122e9a4 */

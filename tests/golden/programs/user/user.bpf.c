@@ -359,7 +359,7 @@ int user_colon(struct pt_regs *ctx)
  */
 __asm__(".pushsection .specc,\"a\",@3\n.popsection");
 const char specc_description[] SEC(".specc") =
-	"{\"specc\": 1, \"name\": \"user\", \"buffer\": \"ring\", \"size\": 1048576, \"size\": 1048576,\n"
+	"{\"specc\": 1, \"name\": \"user\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"\n"
 	"],\n"
@@ -380,7 +380,8 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
 	"{\"name\": \"g\", \"at\": 16, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"status\": \"stack_error\", \"place\": \"sp+8\"}\n"
 	"]},\n"
-	"{\"name\": \"inside\", \"kind\": \"uprobe\", \"target\": [\"prog\", \"main\", 16, null], \"symbol\": \"user_inside\", \"event\": \"user_inside_event\", \"size\": 16, \"fields\": [\n"
+	"{\"name\": \"inside\", \"kind\": \"uprobe\", \"target\": [\"prog\", \"main\", 16, null], \"symbol\": \"user_inside\",\n"
+	"\"used\": [], \"event\": \"user_inside_event\", \"size\": 16, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"}\n"
 	"]},\n"
@@ -408,4 +409,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"n\", \"at\": 16, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rdi\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 8dde2ccadec71127 */
+/* specc: sha256 879c22936d8746e6 */
