@@ -12,6 +12,7 @@ A prototype of integers and pointers is placed at once. For anything else, the a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from specc.abi.classify import NO_CLASS, SSE, Hypothesis, classify
@@ -126,7 +127,6 @@ def _place_scalar_result(declared: CType) -> Result | None:
 
 
 def _agree(name: str | None, ctype: CType, seats: Sequence[tuple[Hypothesis, Seat]], culprit: str | None) -> Argument:
-    first = seats[0][1]
     size, align = size_of(ctype), align_of(ctype)
     lost = next((s for _, s in seats if s.pieces is None), None)
     if lost is not None:
@@ -134,11 +134,14 @@ def _agree(name: str | None, ctype: CType, seats: Sequence[tuple[Hypothesis, Sea
     if isinstance(bare(ctype), Record) and not any(data_mask(ctype)):
         return Argument(name, ctype, size, align, NO_CLASS, True, "a record without data has no place")
     if _differ(seats):
+        seats = _with_data(ctype, seats)
+    if _differ(seats):
         places = _alternatives(seats)
         told = "; ".join(f"{place_text(pieces)} ({label})" for label, pieces in places)
         because = f", as the place of {culprit} is" if culprit else ""
         cls = "/".join(dict.fromkeys(s.cls for _, s in seats))
         return Argument(name, ctype, size, align, cls, False, f"its place is in doubt{because}: {told}", (), places)
+    first = seats[0][1]
     pieces = first.pieces or ()
     hidden = [p.where for p in pieces if p.where not in GENERAL_REGISTERS and p.where != STACK]
     doubt = t.doubt if isinstance(t := bare(ctype), Record) else ""
@@ -155,6 +158,16 @@ def _agree(name: str | None, ctype: CType, seats: Sequence[tuple[Hypothesis, Sea
 def _differ(seats: Sequence[tuple[Hypothesis, Seat]]) -> bool:
     first = seats[0][1].pieces
     return any(s.pieces != first for _, s in seats)
+
+
+def _with_data(ctype: CType, seats: Sequence[tuple[Hypothesis, Seat]]) -> list[tuple[Hypothesis, Seat]]:
+    """The same without pieces that hold no data: whether a register is spent on unnamed bits does not matter here."""
+    mask = data_mask(ctype)
+
+    def holds(p: Piece) -> bool:
+        return any(mask[p.arg_offset : p.arg_offset + p.size])
+
+    return [(h, replace(s, pieces=tuple(p for p in s.pieces or () if holds(p)))) for h, s in seats]
 
 
 def _alternatives(seats: Sequence[tuple[Hypothesis, Seat]]) -> tuple[tuple[str, tuple[Piece, ...]], ...]:
@@ -185,6 +198,9 @@ def _agree_on_result(ctype: CType, seats: Sequence[tuple[Hypothesis, Seat]]) -> 
         return Result(ctype, 0, "NO_CLASS", False, "the function returns nothing")
     if first.pieces is None:
         return Result(ctype, size, first.cls, False, _sentence(first.reason))
+    if _differ(seats) and all(s.pieces is not None and s.cls != "MEMORY" for _, s in seats):
+        seats = _with_data(ctype, seats)
+        first = seats[0][1]
     if any((s.pieces, s.cls == "MEMORY") != (first.pieces, first.cls == "MEMORY") for _, s in seats):
         told = "; ".join(
             f"{'memory, its address in rdi at entry' if label_is_memory else place_text(pieces)} ({label})"
@@ -193,15 +209,16 @@ def _agree_on_result(ctype: CType, seats: Sequence[tuple[Hypothesis, Seat]]) -> 
         return Result(ctype, size, first.cls, False, f"its place is in doubt: {told}")
     if first.cls == "MEMORY":
         return Result(ctype, size, "MEMORY", True, first.reason, (), True)
-    hidden = [p.where for p in first.pieces if p.where not in ("rax", "rdx")]
+    pieces = first.pieces or ()
+    hidden = [p.where for p in pieces if p.where not in ("rax", "rdx")]
     doubt = t.doubt if isinstance(t := bare(ctype), Record) else ""
     if hidden:
         reason = f"returned in {' and '.join(hidden)}; a probe sees only general registers"
-        return Result(ctype, size, first.cls, False, reason, first.pieces)
+        return Result(ctype, size, first.cls, False, reason, pieces)
     if doubt:
-        return Result(ctype, size, first.cls, False, f"its members are in doubt: {doubt}", first.pieces)
-    reason = "" if first.pieces else "a record without data has no place"
-    return Result(ctype, size, first.cls, True, reason, first.pieces)
+        return Result(ctype, size, first.cls, False, f"its members are in doubt: {doubt}", pieces)
+    reason = "" if pieces else "a record without data has no place"
+    return Result(ctype, size, first.cls, True, reason, pieces)
 
 
 def _result_places(seats: Sequence[tuple[Hypothesis, Seat]]) -> list[tuple[str, tuple[Piece, ...], bool]]:

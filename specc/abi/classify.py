@@ -318,7 +318,7 @@ def _clang_array(t: Array, bit: int, h: Hypothesis) -> tuple[str, str]:
     if size > 64 or bit % (align_of(t.element) * 8):
         return MEMORY, NO_CLASS
     if size > 16 and (size != step or size > h.vector):
-        return MEMORY, NO_CLASS
+        return NO_CLASS, NO_CLASS  # the record around it is for memory by its size, but for a union with a vector
     low, high = NO_CLASS, NO_CLASS
     for i in range(t.count or 0):
         a, b = _clang(t.element, bit + i * step * 8, h)

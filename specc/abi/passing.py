@@ -13,7 +13,7 @@ counts part (a bare __int128 with one register left) an aggregate may even be cu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from specc.abi.classify import (
@@ -54,6 +54,7 @@ from specc.prototype import (
 
 SSE_REGISTERS: Final = tuple(f"xmm{i}" for i in range(8))
 FIRST_STACK_OFFSET: Final = 8  # above the return address
+_TWO_PARTS: Final = ((SSE, SSE), (SSE, INTEGER))
 UNKNOWN_ALIGNMENT: Final = -1  # in Hypothesis.aligned
 
 
@@ -145,7 +146,8 @@ def _seat_result(ctype: CType, h: Hypothesis) -> tuple[Seat, bool | None]:
     obstacle = _obstacle(ctype)
     if obstacle:
         return Seat(NO_CLASS, None, obstacle), None
-    classes = classify(ctype, h, h.unnamed[-1] if h.unnamed else 0)
+    # A result is never an unnamed argument, which is what clang takes all of a variadic function's vectors for.
+    classes = classify(ctype, replace(h, variadic=False) if h.variadic else h, h.unnamed[-1] if h.unnamed else 0)
     if classes == IN_MEMORY:
         # clang returns what is no aggregate in registers, whatever its class; as many of them as it takes.
         scalar = not isinstance(t, Record | Array | Complex | BitInt)
@@ -154,6 +156,8 @@ def _seat_result(ctype: CType, h: Hypothesis) -> tuple[Seat, bool | None]:
                 return Seat(SSE, _vector_pieces(t.size)), False
             return Seat(INTEGER, _general_pieces(t)), False
         return Seat(MEMORY, (), _memory_reason(ctype)), True
+    if h.compiler == "clang" and classes in _TWO_PARTS and _begins_with_quad(t):
+        classes = (INTEGER, *classes[1:])
     general, sse = ["rax", "rdx"], ["xmm0", "xmm1"]
     pieces: list[Piece] = []
     for i, c in enumerate(classes):
@@ -233,6 +237,9 @@ class _Call:
             self.counted_sse += need_sse
         wide = isinstance(t, Vector) and (size <= 8 or size > self.h.vector or size_of(t.element) == 16 < size)
         aggregate = isinstance(t, Record | Array | Complex | BitInt) or wide
+        if classes in _TWO_PARTS and _begins_with_quad(t):
+            # clang has no half of a __float128 to put into an SSE register, and takes a general one (no assertions).
+            classes = (INTEGER, *classes[1:])
         if fits and (aggregate or size == 16 == 8 * need_gpr):  # a bare __int128 is two values, too
             pieces = _join(self.eightbytes(classes, size))
         elif aggregate and not size:
@@ -288,7 +295,9 @@ class _Call:
         return (Piece(arg_offset, size, GENERAL_REGISTERS[self.gpr - 1]),)
 
     def vector(self, arg_offset: int, size: int, align: int) -> tuple[Piece, ...]:
-        if self.sse == 8:
+        if self.sse == 8 or (
+            self.h.variadic and size > 16 and self.h.compiler == "clang"
+        ):  # LLVM's CC_X86_64_C: CCIfNotVarArg
             return (self.push(size, max(8, align), arg_offset),)
         self.sse += 1
         return (Piece(arg_offset, size, SSE_REGISTERS[self.sse - 1]),)
@@ -303,6 +312,37 @@ class _Call:
 
 
 _NOWHERE: Final = Seat(NO_CLASS, (), "a record without bytes has no place")
+
+
+def _begins_with_quad(ctype: CType) -> bool:
+    """Whether clang's storage for this record begins with a __float128 (CGRecordLayoutBuilder.cpp, lowerUnion)."""
+    t = bare(ctype)
+    match t:
+        case Float(name=name):
+            return name == "__float128"
+        case Array(element=element):
+            return _begins_with_quad(element)
+        case Record(kind="union", members=members) if members:
+            widest = max(members, key=lambda m: (_storage_align(m.type), size_of(m.type)))  # the first of equals
+            return widest.bit_width is None and _begins_with_quad(widest.type)
+        case Record(members=members):
+            first = next((m for m in members or () if m.bit_offset == 0 and size_of(m.type)), None)
+            return first is not None and first.bit_width is None and _begins_with_quad(first.type)
+        case _:
+            return False
+
+
+def _storage_align(ctype: CType) -> int:
+    t = bare(ctype)
+    match t:
+        case Array(element=element):
+            return _storage_align(element)
+        case Record(members=members):
+            return max((_storage_align(m.type) for m in members or ()), default=1)
+        case Float() | Int() | Vector():
+            return size_of(t)
+        case _:
+            return natural_align(t)
 
 
 def _join(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
