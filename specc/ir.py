@@ -97,9 +97,10 @@ class Register:
 
 @dataclass(frozen=True, slots=True)
 class StackSlot:
-    """Element `index` of the program's local copy of the wanted stack slots."""
+    """Element `index` of `array`, the program's local copy of the wanted stack slots, or of a system call's registers."""
 
     index: int
+    array: str = "stack"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ class Store:
 class Read:
     """One bpf_probe_read: `size` bytes at `base + offset`, where `base` is a pt_regs member.
 
-    Goes to the local slots from `slot` on, or, when `slot` is None, straight into the array member `target`, of which
+    Goes to the local `array` from `slot` on, or, when `slot` is None, straight into the array member `target`, of which
     `masks` then cuts the words that hold padding. The target is cleared first when `size` does not fill its last word.
     """
 
@@ -152,6 +153,7 @@ class Read:
     size: int
     status: str
     slot: int | None = None
+    array: str = "stack"
     target: str | None = None
     masks: tuple[tuple[int, int], ...] = ()
     comment: str = ""
@@ -159,11 +161,12 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """How one part of a program fills a struct: the reads first, then the stores. `slots` counts its local slots."""
+    """How one part of a program fills a struct: the reads first, then the stores. `slots` counts its local `array`."""
 
     reads: tuple[Read, ...] = ()
     stores: tuple[Store, ...] = ()
     slots: int = 0
+    array: str = "stack"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specc.diagnostics import Location, Report, Stop, did_you_mean, stop
-from specc.lower.arguments import RETURN, Resolved
+from specc.lower.arguments import Resolved
 from specc.prototype import CType, Prototype, spell_prototype
-from specc.spec import ProbeSpec, Spec
+from specc.spec import KERNEL_KINDS, SYSCALL_KINDS, ProbeSpec, Spec
 
 if TYPE_CHECKING:
     from specc.btf import Btf
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _Key = tuple[tuple[Path, ...], tuple[Path, ...], tuple[tuple[str, str], ...]]
 
 RUNNING_KERNEL = Path("/sys/kernel/btf/vmlinux")
-KERNEL_KINDS = frozenset({"kprobe", "kretprobe", "fentry", "fexit"})
 
 
 @dataclass(slots=True)
@@ -132,6 +131,8 @@ def _probe(probe: ProbeSpec, index: HeaderIndex | None, sources: Sources) -> Res
     if probe.kind in KERNEL_KINDS:
         prototype, btf = _from_btf(probe, sources)
         return _resolved(probe, prototype, index, btf)
+    if probe.kind in SYSCALL_KINDS:
+        return _resolved(probe, _from_tracepoint(probe, index), index, None)
     known = index.functions() if index is not None else []
     raise stop(
         "SP206",
@@ -149,7 +150,7 @@ def _declared(probe: ProbeSpec, index: HeaderIndex | None) -> Prototype | None:
         from specc.headers import parse_declaration
 
         prototype = parse_declaration(probe.prototype.text, index, probe.prototype.where)
-        if prototype.name != probe.function.text:
+        if prototype.name not in _names(probe):
             raise stop(
                 "SP207",
                 f"the prototype declares `{prototype.name}`, and the probe is on `{probe.function.text}`",
@@ -157,7 +158,27 @@ def _declared(probe: ProbeSpec, index: HeaderIndex | None) -> Prototype | None:
                 help=f"write `{probe.function.text}` in the prototype",
             )
         return prototype
-    return index.prototype(probe.function.text) if index is not None else None
+    if index is None:
+        return None
+    return next((found for name in _names(probe) if (found := index.prototype(name)) is not None), None)
+
+
+def _names(probe: ProbeSpec) -> tuple[str, ...]:
+    """The names that a declaration of the function may have: linux/syscalls.h puts a `sys_` before system calls."""
+    assert probe.function is not None
+    name = probe.function.text
+    return (f"sys_{name}", name) if probe.kind in SYSCALL_KINDS else (name,)
+
+
+def _from_tracepoint(probe: ProbeSpec, index: HeaderIndex | None) -> Prototype:
+    """A system call's declaration from the running kernel's tracepoint format."""
+    from specc.headers import parse_declaration
+    from specc.syscalls import declaration
+
+    assert probe.function is not None
+    name, where = probe.function.text, probe.function.where
+    prototype = parse_declaration(declaration(name, where), index, where)
+    return replace(prototype, where=None, source="the tracepoint format of the running kernel")
 
 
 def _from_btf(probe: ProbeSpec, sources: Sources) -> tuple[Prototype, Btf]:
@@ -182,6 +203,11 @@ def _resolved(probe: ProbeSpec, prototype: Prototype, index: HeaderIndex | None,
                 return found
         return (index or HeaderIndex("")).type(text, where)
 
+    if probe.kind in SYSCALL_KINDS:
+        from specc.syscalls import as_syscall, place_syscall
+
+        prototype = as_syscall(prototype)
+        return Resolved(prototype, place_syscall(prototype), type_named, char_known=False)
     placement = place_arguments(prototype, kernel=probe.kind in KERNEL_KINDS)
     return Resolved(prototype, placement, type_named, char_known=btf is not None or probe.kind not in KERNEL_KINDS)
 
@@ -216,11 +242,10 @@ def _compare(probe: ProbeSpec, known: Resolved, sources: Sources, report: Report
 
     ours = known.prototype
     names = [a.name for a in ours.parameters if a.name] if probe.args is None else [a.name for a in probe.args]
-    wanted = [n for n in names if n != RETURN]
     for btf in sources.btfs():
         # A name that stands for several functions there agrees when one of them does: which of them is probed is
         # a question for the machine that runs the probe.
-        others = [(theirs, argument_differences(ours, theirs, wanted)) for theirs in btf.find(probe.function.text)]
+        others = [(theirs, argument_differences(ours, theirs, names)) for theirs in btf.find(probe.function.text)]
         if others and all(found for _, found in others):
             theirs, found = others[0]
             report.error(

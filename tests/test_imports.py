@@ -19,7 +19,7 @@ LAYERS = (
     "prototype elf compiler outputs",
     "place layout compare source btf build",
     "ir abi headers schema",
-    "spec declare records describe",
+    "spec declare records describe syscalls",
     "lower emit",
     "resolve show",
     "pipeline",

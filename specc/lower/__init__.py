@@ -9,6 +9,7 @@ with the reason that `abi` gave; nothing after this stage refuses or guesses.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from specc.declare import prove_layouts
 from specc.diagnostics import Location, Report
@@ -27,10 +28,10 @@ from specc.ir import (
     Target,
 )
 from specc.lower.arguments import RETURN, RETURN_FIELD, Resolved, Value, argument_names, select
-from specc.lower.captures import Captured, capture
+from specc.lower.captures import PROCESS_REGISTERS, Captured, Slots, capture
 from specc.lower.event import Planned, lay_out_event, lay_out_fields
 from specc.prototype import spell_prototype
-from specc.spec import ProbeSpec, Spec
+from specc.spec import RETURN_KINDS, SYSCALL_KINDS, TRAMPOLINE_KINDS, USER_KINDS, ProbeSpec, Spec
 
 __all__ = ["Resolved", "lower"]
 
@@ -38,10 +39,6 @@ __all__ = ["Resolved", "lower"]
 _STACK_BYTES = 400
 # An entry is copied through the stack, beside its key and the local slots.
 _SAVED_BYTES = 256
-
-RETURN_KINDS = frozenset({"kretprobe", "uretprobe", "fexit"})
-USER_KINDS = frozenset({"uprobe", "uretprobe"})
-TRAMPOLINE_KINDS = frozenset({"fentry", "fexit"})
 
 
 def lower(spec: Spec, resolved: Mapping[str, Resolved], report: Report) -> Program | None:
@@ -71,8 +68,9 @@ def _probe(spec: Spec, probe: ProbeSpec, number: int, known: Resolved | None, re
     contexts = tuple(w.text for w in spec.fields)
     at_return = probe.kind in RETURN_KINDS
     saves = at_return and probe.kind not in TRAMPOLINE_KINDS
-    saved = capture([v.wanted for v in values if v.wanted and v.entry]) if saves else None
-    now = capture([v.wanted for v in values if v.wanted and not (saves and v.entry)])
+    slots = PROCESS_REGISTERS if probe.kind in SYSCALL_KINDS else Slots()
+    saved = capture([v.wanted for v in values if v.wanted and v.entry], slots) if saves else None
+    now = capture([v.wanted for v in values if v.wanted and not (saves and v.entry)], slots)
     event = _event(spec, probe, number, contexts, values, now, saved)
     if not _check_fields(probe, event, values, report) or not _check_room(spec, probe, event, now, report):
         return None
@@ -97,7 +95,7 @@ def _probe(spec: Spec, probe: ProbeSpec, number: int, known: Resolved | None, re
         _used(probe, known),
         event,
         contexts,
-        Capture(now.capture.reads, tuple(stores), now.capture.slots),
+        replace(now.capture, stores=tuple(stores)),
         entry,
         _place_lines(values, known),
         probe.where,
@@ -127,6 +125,8 @@ def section(probe: ProbeSpec, *, at_return: bool) -> str:
             kind = "kretprobe" if at_return else "kprobe"
         case "uprobe" | "uretprobe":
             kind = "uretprobe" if at_return else "uprobe"
+        case "ksyscall" | "kretsyscall":
+            kind = "kretsyscall" if at_return else "ksyscall"
         case other:
             kind = other
     if probe.target is None:

@@ -33,17 +33,16 @@ from specc.prototype import (
     size_of,
     spell,
 )
-from specc.spec import ArgumentSpec, ProbeSpec
+from specc.spec import RETURN_KINDS, SYSCALL_KINDS, TRAMPOLINE_KINDS, ArgumentSpec, ProbeSpec
 
 RETURN = "return"
 # The field in C of the result: `return` is a keyword there, and records call it `return`.
 RETURN_FIELD = "return_value"
 
-_RETURN_KINDS = frozenset({"kretprobe", "uretprobe", "fexit"})
-_TRAMPOLINE_KINDS = frozenset({"fentry", "fexit"})
 _TRAMPOLINE_WORDS = 12  # MAX_BPF_FUNC_ARGS of the kernel
 
-_INTEGER_FORMATS = frozenset({"dec", "hex", "oct", "bool", "char", "pointer"})
+# Offsets in struct pt_regs (arch/x86/include/asm/ptrace.h) of the registers that hold a system call's arguments.
+PT_REGS = {"r10": 56, "r9": 64, "r8": 72, "rdx": 96, "rsi": 104, "rdi": 112}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ def select(probe: ProbeSpec, known: Resolved | None, report: Report) -> list[Val
     if known is None:
         # Without a prototype nothing can be named; what was named has been reported by whoever looked for it.
         return [] if probe.args == () else None
-    if probe.kind in _TRAMPOLINE_KINDS and not _check_trampoline(probe, known, report):
+    if probe.kind in TRAMPOLINE_KINDS and not _check_trampoline(probe, known, report):
         return None
     if probe.args is None:
         return _everything(probe, known)
@@ -119,7 +118,7 @@ def _everything(probe: ProbeSpec, known: Resolved) -> list[Value]:
         for name, argument in zip(argument_names(known.placement), known.placement.arguments, strict=True)
         if argument.readable and argument.size > 0 and (known.char_known or not has_plain_char(argument.type))
     ]
-    if probe.kind in _RETURN_KINDS and _return_problem(probe, known) is None:
+    if probe.kind in RETURN_KINDS and _return_problem(probe, known) is None:
         values.append(_return_value(probe, known, _plain(RETURN, probe)))
     return values
 
@@ -172,11 +171,14 @@ def _argument_value(probe: ProbeSpec, name: str, argument: Argument, known: Reso
     field = spec.as_name or name
     place, reason = place_text(argument.pieces), argument.reason
     words: tuple[int, ...] = ()
-    if probe.kind in _TRAMPOLINE_KINDS:
+    if probe.kind in TRAMPOLINE_KINDS:
         words = _context_words(known.placement.arguments, argument)
         place = f"ctx[{words[0]}]" if len(words) == 1 else f"ctx[{words[0]}], ctx[{words[1]}]"
         reason = ""
     pieces = () if words else argument.pieces
+    if probe.kind in SYSCALL_KINDS:
+        pieces = tuple(Piece(p.arg_offset, p.size, STACK, stack_offset=PT_REGS[p.where]) for p in pieces)
+        place = f"{place} of the process"
     declaration = spell(argument.type, name)
     wanted = Wanted(field, form, pieces, words, size=argument.size, comment=place)
     return Value(field, ctype, form, wanted, True, spec.optional, spec.format, declaration, place, reason, spec.where)
@@ -255,7 +257,7 @@ def _return_problem(probe: ProbeSpec, known: Resolved) -> tuple[str, str, str | 
         return "SP202", f"`{function}` returns nothing", None
     if result.size == 0:
         return "SP202", f"`{function}` returns `{spell(result.type)}`, which has no bytes", None
-    if result.memory and probe.kind in _TRAMPOLINE_KINDS:
+    if result.memory and probe.kind in TRAMPOLINE_KINDS:
         return (
             "SP302",
             f"the result of `{function}` is returned in memory, which fexit does not show",
@@ -275,7 +277,7 @@ def _return_value(probe: ProbeSpec, known: Resolved, spec: ArgumentSpec) -> Valu
     ctype = decay(_read_as(spec, result.type, known))
     form = storage(ctype)
     field = spec.as_name or RETURN_FIELD
-    if probe.kind in _TRAMPOLINE_KINDS:
+    if probe.kind in TRAMPOLINE_KINDS:
         after = sum(_words(a) for a in known.placement.arguments)
         wanted = Wanted(field, form, (), (after,), size=result.size, comment=f"ctx[{after}]")
         place = f"ctx[{after}]"

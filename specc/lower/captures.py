@@ -57,19 +57,33 @@ def slots_of(wanted: Wanted) -> list[int]:
     return found
 
 
-def capture(values: Sequence[Wanted]) -> Captured:
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """What holds the slots: the pt_regs member that points to it, its name in the C text, and whether it is so small
+    that one read of all that lies between the wanted slots is better than several."""
+
+    base: str = "sp"
+    array: str = "stack"
+    join: bool = False
+
+
+# The one argument of a system call's wrapper points to the registers that the process came with.
+PROCESS_REGISTERS = Slots("di", "registers", join=True)
+
+
+def capture(values: Sequence[Wanted], where: Slots = Slots()) -> Captured:
     """Reads and stores for all `values`, in their order."""
     direct = _direct_names(values)
     shared = [w for w in values if w.name not in direct]
-    runs = _runs(sorted({offset for w in shared for offset in slots_of(w)}))
+    runs = _runs(sorted({offset for w in shared for offset in slots_of(w)}), join=where.join)
     reads: list[Read] = []
     slot_index: dict[int, int] = {}
     slot_status: dict[int, str] = {}
     for number, run in enumerate(runs):
-        status = "stack_error" if len(runs) == 1 else f"stack_error_{number + 1}"
-        reads.append(Read("sp", run[0], 8 * len(run), status, slot=len(slot_index)))
+        name = f"{where.array}_error" if len(runs) == 1 else f"{where.array}_error_{number + 1}"
+        reads.append(Read(where.base, run[0], 8 * len(run), name, len(slot_index), where.array))
         for offset in run:
-            slot_status[offset] = status
+            slot_status[offset] = name
             slot_index[offset] = len(slot_index)
     status_of: dict[str, str | None] = {}
     stores: list[Store] = []
@@ -82,9 +96,9 @@ def capture(values: Sequence[Wanted]) -> Captured:
         slots = slots_of(wanted)
         # A value on the stack is whole there, and in one piece, so one status covers it.
         status_of[wanted.name] = slot_status[slots[0]] if slots else None
-        stores.extend(_stores(wanted, _words(wanted, slot_index)))
+        stores.extend(_stores(wanted, _words(wanted, slot_index, where.array)))
     statuses = tuple(dict.fromkeys(r.status for r in reads))
-    return Captured(Capture(tuple(reads), tuple(stores), len(slot_index)), statuses, status_of)
+    return Captured(Capture(tuple(reads), tuple(stores), len(slot_index), where.array), statuses, status_of)
 
 
 def _direct_names(values: Sequence[Wanted]) -> frozenset[str]:
@@ -101,7 +115,9 @@ def _direct_names(values: Sequence[Wanted]) -> frozenset[str]:
     return frozenset(direct)
 
 
-def _runs(offsets: Sequence[int]) -> list[list[int]]:
+def _runs(offsets: Sequence[int], *, join: bool) -> list[list[int]]:
+    if join and offsets:
+        return [list(range(offsets[0], offsets[-1] + 8, 8))]
     runs: list[list[int]] = []
     for offset in offsets:
         if runs and runs[-1][-1] + 8 == offset:
@@ -122,7 +138,7 @@ def _direct(wanted: Wanted) -> Read:
     return Read(base, offset, size, status, target=wanted.name, masks=masks, comment=wanted.comment)
 
 
-def _words(wanted: Wanted, slot_index: dict[int, int]) -> list[Source]:
+def _words(wanted: Wanted, slot_index: dict[int, int], array: str) -> list[Source]:
     """The source of each eightbyte of the value, in order."""
     if wanted.context_words:
         return [ContextWord(i) for i in wanted.context_words]
@@ -131,7 +147,7 @@ def _words(wanted: Wanted, slot_index: dict[int, int]) -> list[Source]:
         assert piece.arg_offset == 8 * len(words), "pieces cover a value from its start, eightbyte by eightbyte"
         if piece.where == STACK:
             words.extend(
-                StackSlot(slot_index[o]) for o in range(piece.stack_offset, piece.stack_offset + piece.size, 8)
+                StackSlot(slot_index[o], array) for o in range(piece.stack_offset, piece.stack_offset + piece.size, 8)
             )
         else:
             assert piece.reg_offset == 0 and piece.size <= 8, "an eightbyte has a general register of its own"

@@ -7,12 +7,29 @@ In: a positioned Document.  Out: a Spec, or None after diagnostics SP101-SP159 w
 """
 
 from specc.spec.files import missing_files
-from specc.spec.nouns import KINDS, RETURN_KINDS, ArgumentSpec, Buffer, ProbeSpec, Spec, UserTarget, Word
+from specc.spec.nouns import (
+    KERNEL_KINDS,
+    KINDS,
+    RETURN_KINDS,
+    SYSCALL_KINDS,
+    TRAMPOLINE_KINDS,
+    USER_KINDS,
+    ArgumentSpec,
+    Buffer,
+    ProbeSpec,
+    Spec,
+    UserTarget,
+    Word,
+)
 from specc.spec.reader import read_spec
 
 __all__ = [
+    "KERNEL_KINDS",
     "KINDS",
     "RETURN_KINDS",
+    "SYSCALL_KINDS",
+    "TRAMPOLINE_KINDS",
+    "USER_KINDS",
     "ArgumentSpec",
     "Buffer",
     "ProbeSpec",

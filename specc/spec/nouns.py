@@ -14,8 +14,12 @@ from typing import Final
 
 from specc.diagnostics import Location
 
-KINDS: Final = ("kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe")
-RETURN_KINDS: Final = frozenset(("kretprobe", "fexit", "uretprobe"))
+KINDS: Final = ("kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe", "ksyscall", "kretsyscall")
+RETURN_KINDS: Final = frozenset(("kretprobe", "fexit", "uretprobe", "kretsyscall"))
+KERNEL_KINDS: Final = frozenset(("kprobe", "kretprobe", "fentry", "fexit"))  # functions of the kernel by their own name
+USER_KINDS: Final = frozenset(("uprobe", "uretprobe"))
+TRAMPOLINE_KINDS: Final = frozenset(("fentry", "fexit"))
+SYSCALL_KINDS: Final = frozenset(("ksyscall", "kretsyscall"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -307,7 +307,7 @@ class _Reader:
         )
 
     def reserved(self, args: tuple[ArgumentSpec, ...], kind: str, key: Node) -> None:
-        returns = {"kprobe": "kretprobe", "fentry": "fexit", "uprobe": "uretprobe"}
+        returns = {"kprobe": "kretprobe", "fentry": "fexit", "uprobe": "uretprobe", "ksyscall": "kretsyscall"}
         for argument in args:
             if argument.name == "return" and kind not in RETURN_KINDS:
                 self.report.error(
