@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from specc import syscalls
-from specc.diagnostics import Stop
+from specc.diagnostics import Location, Stop
 from specc.headers import parse_declaration
 from specc.prototype import LONG, spell_prototype
 from specc.syscalls import declaration, declaration_of, place_syscall
+
+HERE = Location("the test")
 
 # As Linux 6.1 prints it.
 OPENAT = """name: sys_enter_openat
@@ -35,14 +37,14 @@ GETPID = OPENAT.partition("\tfield:int dfd")[0]
 def test_format() -> None:
     text = declaration_of("openat", OPENAT)
     assert text == "long openat(int dfd, const char * filename, int flags, umode_t mode);"
-    prototype = parse_declaration(text, None, None)  # type: ignore[arg-type]
+    prototype = parse_declaration(text, None, HERE)
     assert spell_prototype(prototype) == "long openat(int dfd, const char *filename, int flags, umode_t mode)"
     assert declaration_of("getpid", GETPID) == "long getpid(void);"
 
 
 def test_registers() -> None:
     text = "int f(int a, char *b, unsigned c, long d, unsigned short e, signed char g)"
-    placed = place_syscall(parse_declaration(text, None, None))  # type: ignore[arg-type]
+    placed = place_syscall(parse_declaration(text, None, HERE))
     places = [(a.name, a.readable, p.where, p.size) for a in placed.arguments for p in a.pieces]
     # psABI A.2.1: %rdi, %rsi, %rdx, %r10, %r8 and %r9.
     assert places == [

@@ -16,7 +16,6 @@ from specc.diagnostics import Location, Report
 from specc.ir import (
     CONTEXT,
     FALLIBLE_CONTEXT,
-    Capture,
     Constant,
     Entry,
     Event,
