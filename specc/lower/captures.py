@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from specc.ir import ALL_BITS, Capture, ContextWord, Read, Register, Source, StackSlot, Store
+from specc.ir import ALL_BITS, Capture, Constant, ContextWord, Read, Register, Source, StackSlot, Store
 from specc.lower.event import Storage
 from specc.place import STACK, Piece
 
@@ -142,16 +142,17 @@ def _words(wanted: Wanted, slot_index: dict[int, int], array: str) -> list[Sourc
     """The source of each eightbyte of the value, in order."""
     if wanted.context_words:
         return [ContextWord(i) for i in wanted.context_words]
-    words: list[Source] = []
-    for piece in sorted(wanted.pieces, key=lambda p: p.arg_offset):
-        assert piece.arg_offset == 8 * len(words), "pieces cover a value from its start, eightbyte by eightbyte"
+    # An eightbyte that no piece covers holds padding only, and none of it is copied.
+    words: list[Source] = [Constant(0)] * len(wanted.storage.masks)
+    for piece in wanted.pieces:
+        first, odd = divmod(piece.arg_offset, 8)
+        assert odd == 0, "pieces begin at an eightbyte"
         if piece.where == STACK:
-            words.extend(
-                StackSlot(slot_index[o], array) for o in range(piece.stack_offset, piece.stack_offset + piece.size, 8)
-            )
+            for number, offset in enumerate(range(piece.stack_offset, piece.stack_offset + piece.size, 8)):
+                words[first + number] = StackSlot(slot_index[offset], array)
         else:
             assert piece.reg_offset == 0 and piece.size <= 8, "an eightbyte has a general register of its own"
-            words.append(Register(MEMBER[piece.where]))
+            words[first] = Register(MEMBER[piece.where])
     return words
 
 
