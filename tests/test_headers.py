@@ -6,11 +6,13 @@ The meaning of C is not ours to decide, so sizes, offsets and types that specc f
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -458,6 +460,9 @@ ERRORS = {
     "division": ("struct s { char a[1 / 0]; }; int f(struct s x);", "SP218", "1:19",
         "this is not a constant expression that specc can evaluate: it divides by zero", None),
     "negative-array": ("struct s { char a[1 - 2]; }; int f(struct s x);", "SP218", "1:19", "an array of -1 elements", None),
+    "enum-of-itself": ("enum e { A = A + 1 }; int f(enum e x);", "SP218", "1:1",
+        "the value of a constant of this enum depends on itself", None),
+    "complex": ("int f(_Complex _Float4 x);", "SP214", "1:16", "unknown type `_Complex _Float4`", None),
     "wide-bit-field": ("struct s { int a : 33; }; int f(struct s x);", "SP218", "1:20", "a bit-field of 33 bits in `int`", None),
     "alignment": ("struct s { int a __attribute__((aligned(3))); }; int f(struct s x);", "SP219", "1:33",
         "an alignment of 3: it must be a power of two", None),
@@ -527,6 +532,8 @@ HOSTILE = {
     "huge-array": "struct s { char a[0xffffffffffffffff]; }; int f(struct s x);",
     "huge-number": "struct s { char a[" + "9" * 400 + "]; }; int f(struct s x);",
     "huge-shift": "struct s { char a[1 << 1000000000]; }; int f(struct s x);",
+    "typedef-circle": "typedef a b; typedef b a; a f; typedef t t; t f; t t;",
+    "call-of-a-call": "struct s { char a[g(1)(2)]; char b[g(1)->x]; }; int f(struct s x);",
     "attribute-open": "int f(int) __attribute__((packed",
     "attribute-empty": "int f(int a) __attribute__(()) __attribute__((,,));",
 }
@@ -541,6 +548,49 @@ def test_hostile_text_never_ends_in_a_traceback(name: str) -> None:
         index.prototype("f")
     except Stop as e:
         assert e.diagnostic.code.startswith("SP21")
+
+
+_TOKENS = """
+( ) { } [ ] ; , * struct union enum s f x = 1 " ' __attribute__((packed)) __attribute__((aligned(8))) typedef typeof(
+_Alignas(4) \\ ... $ $0 _BitInt(3) __user asm("x") : const sizeof [[ int
+"""
+
+
+def mutated(rng: Random, texts: list[str]) -> str:
+    text = rng.choice(texts) + rng.choice(["", " " + rng.choice(texts)])
+    for _ in range(rng.randint(1, 4)):
+        at, other = rng.randrange(len(text) + 1), rng.randrange(len(text) + 1)
+        change = rng.randrange(3)
+        if change == 0:
+            text = text[:at] + text[at + rng.randint(1, 6) :]
+        elif change == 1:
+            text = f"{text[:at]} {rng.choice([*_TOKENS.split(), chr(10) + '#pragma pack(1)' + chr(10)])} {text[at:]}"
+        else:
+            text = text[:at] + text[other : other + 20] + text[at:]
+    return text
+
+
+def test_broken_text_gives_diagnostics_only() -> None:
+    """Any other exception fails the test; the text is in the report."""
+    rng = Random(int(os.environ["SPECC_SEED"]))
+    texts = [*LAYOUTS.values(), *(t for t, _ in PROTOTYPES.values()), *(e[0] for e in ERRORS.values())]
+    refused_ = 0
+    for _ in range(2000):
+        text = mutated(rng, texts)
+        with contextlib.suppress(Stop):
+            parse_declaration(text, None, HERE)
+        try:
+            index = HeaderIndex(text)
+            for name in index.functions():
+                index.prototype(name)
+            for kind, tag in index.records():
+                index.complete(kind, tag) if kind != "enum" else index.enumeration(tag)
+            for name in index.typedefs():
+                index.typedef(name)
+        except Stop as e:
+            refused_ += 1
+            assert e.diagnostic.code.startswith("SP21") and e.diagnostic.where is not None, text
+    assert 200 < refused_ < 1900
 
 
 # --- prototype: in a spec ----------------------------------------------------------------------------------------

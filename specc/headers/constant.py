@@ -246,7 +246,7 @@ class Evaluator:
         return self._convert(parsed, node, result, kind)
 
     def _call(self, parsed: Parsed, node: Any) -> Value:
-        name = getattr(node.name, "name", "")
+        name = node.name.name if type(node.name).__name__ == "ID" else ""
         arguments = node.args.exprs if node.args is not None else []
         if name == "offsetof" and len(arguments) == 2:
             ctype = self._types.completed(self._types.typename(parsed, arguments[0], True), parsed, node)

@@ -361,8 +361,12 @@ class Converter:
                 return ctype
             case "complex":
                 word = parsed.scan.text[holder.start : holder.end].strip()
-                element = bare(self.environment.typedef_of(word, False) or BUILTINS[word])
-                assert isinstance(element, Float)
+                found = self.environment.typedef_of(word, False) or BUILTINS.get(word)
+                element = bare(found) if found is not None else None
+                if not isinstance(element, Float):
+                    raise stop(
+                        "SP214", f"unknown type `_Complex {word}`", parsed.scan.location(holder.start, len(word))
+                    )
                 return Complex(element)
             case _:
                 width = self._range_value(holder.start, holder.end)
@@ -430,7 +434,13 @@ class Converter:
         known = self.environment.shared(key)
         if isinstance(known, Enum):
             return known
-        enum = build_enum(self, parsed, node)
+        if key in self._open:
+            raise stop("SP218", "the value of a constant of this enum depends on itself", self.where(parsed, node))
+        self._open.append(key)
+        try:
+            enum = build_enum(self, parsed, node)
+        finally:
+            self._open.pop()
         self.environment.share(key, enum)
         return enum
 

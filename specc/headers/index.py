@@ -145,7 +145,7 @@ class HeaderIndex:
 
     def constant(self, name: str) -> int | None:
         """The value of an enum constant."""
-        found = self.constant_of(name)
+        found = self._guarded(None, self.constant_of, name)
         return found[0] if found is not None else None
 
     def records(self) -> list[tuple[str, str]]:
@@ -328,10 +328,19 @@ class HeaderIndex:
 
     def _names_function(self, base: str) -> bool:
         """Whether a typedef name stands for a function type (`typedef int fn(int); fn foo;`)."""
-        for number in self._typedefs.get(base, ())[:1]:
-            for found in declared_names(self._scan, self._scan.starts[number], self._scan.ends[number]):
-                if found.name == base:
-                    return found.function or (found.base is not None and self._names_function(found.base))
+        seen: set[str] = set()
+        name: str | None = base
+        while name is not None and name not in seen:
+            seen.add(name)
+            chunks, following = self._typedefs.get(name, ()), None
+            for found in (
+                declared_names(self._scan, self._scan.starts[chunks[0]], self._scan.ends[chunks[0]]) if chunks else ()
+            ):
+                if found.name == name:
+                    if found.function:
+                        return True
+                    following = found.base
+            name = following
         return False
 
     def _tag_table(self) -> dict[tuple[str, str], list[int]]:
