@@ -28,9 +28,10 @@ from specc.abi.classify import (
     X87UP,
     Hypothesis,
     classify,
-    has_flexible_array,
+    is_atomic,
     natural_align,
 )
+from specc.abi.reasons import memory_reason, spill_reason
 from specc.abi.transparent import is_transparent
 from specc.layout import as_clang, is_atomic_aggregate
 from specc.place import GENERAL_REGISTERS, STACK, Piece
@@ -39,9 +40,11 @@ from specc.prototype import (
     BitInt,
     Complex,
     CType,
+    Enum,
     Float,
     Function,
     Int,
+    Pointer,
     Record,
     Unknown,
     Vector,
@@ -91,6 +94,10 @@ def seat_arguments(result: CType, arguments: Sequence[CType], h: Hypothesis) -> 
             if not reason.startswith("an argument before it"):
                 reason = f"an argument before it {reason}"
             seats.append(Seat(NO_CLASS, None, reason))
+            continue
+        t = bare(ctype)
+        if isinstance(t, Pointer | Int | Enum) and (t is ctype or not is_atomic(ctype)) and (size := size_of(t)) <= 8:
+            seats.append(call.integer(size))  # by far the most; the rest of the loop would say the same
             continue
         hide = bool(h.transparent and h.transparent[i])
         ctype = _as_passed(ctype, hide, h)
@@ -155,7 +162,7 @@ def _seat_result(ctype: CType, h: Hypothesis) -> tuple[Seat, bool | None]:
             if isinstance(t, Vector | Float):
                 return Seat(SSE, _vector_pieces(t.size)), False
             return Seat(INTEGER, _general_pieces(t)), False
-        return Seat(MEMORY, (), _memory_reason(ctype)), True
+        return Seat(MEMORY, (), memory_reason(ctype)), True
     if h.compiler == "clang" and classes in _TWO_PARTS and _begins_with_quad(t):
         classes = (INTEGER, *classes[1:])
     general, sse = ["rax", "rdx"], ["xmm0", "xmm1"]
@@ -213,11 +220,11 @@ class _Call:
         if not classes or (not fits and _is_empty(ctype)):
             return _NOWHERE
         if in_memory:
-            return Seat(MEMORY, (self.push(size_of(ctype), align),), _memory_reason(ctype))
+            return Seat(MEMORY, (self.push(size_of(ctype), align),), memory_reason(ctype))
         # psABI 3.2.3: if there are no registers available for any eightbyte of an argument, the whole argument is
         # passed on the stack; what was assigned is reverted, and later arguments may take it.
         if not fits:
-            reason = _spill_reason(need_gpr, need_sse, 6 - self.gpr, 8 - self.sse)
+            reason = spill_reason(need_gpr, need_sse, 6 - self.gpr, 8 - self.sse)
             return Seat(MEMORY, (self.push(size_of(ctype), align),), reason)
         return Seat(class_name(classes), self.eightbytes(classes, size_of(ctype)))
 
@@ -229,9 +236,9 @@ class _Call:
             return _NOWHERE
         memory = _in_memory(classes)
         fits = not memory and self.counted_gpr + need_gpr <= 6 and self.counted_sse + need_sse <= 8
-        reason = _memory_reason(ctype) if memory else ""
+        reason = memory_reason(ctype) if memory else ""
         if not fits and not memory:
-            reason = _spill_reason(need_gpr, need_sse, 6 - self.counted_gpr, 8 - self.counted_sse)
+            reason = spill_reason(need_gpr, need_sse, 6 - self.counted_gpr, 8 - self.counted_sse)
         if fits:
             self.counted_gpr += need_gpr
             self.counted_sse += need_sse
@@ -256,6 +263,14 @@ class _Call:
         if memory:  # only what clang's front end believes
             return Seat(INTEGER if pieces[0].where in GENERAL_REGISTERS else SSE, pieces)
         return Seat(class_name(classes), pieces)
+
+    def integer(self, size: int) -> Seat:
+        """An INTEGER of one eightbyte, which gcc and clang treat alike."""
+        self.counted_gpr = min(6, self.counted_gpr + 1)
+        if self.gpr == 6:
+            return Seat(MEMORY, (self.push(size, 8),), spill_reason(1, 0, 0, 0))
+        self.gpr += 1
+        return _IN_REGISTER[size, self.gpr]
 
     def scalar(self, t: CType, size: int, align: int) -> tuple[Piece, ...]:
         """clang's back end with one value that is no aggregate."""
@@ -311,6 +326,11 @@ class _Call:
         return piece
 
 
+_IN_REGISTER: Final = {
+    (size, i): Seat(INTEGER, (Piece(0, size, register),))
+    for size in (1, 2, 4, 8)
+    for i, register in enumerate(GENERAL_REGISTERS, 1)
+}
 _NOWHERE: Final = Seat(NO_CLASS, (), "a record without bytes has no place")
 
 
@@ -376,52 +396,3 @@ def _is_empty(ctype: CType) -> bool:
 def _in_memory(classes: tuple[str, ...]) -> bool:
     # psABI 3.2.3, 5: if the class is X87, X87UP or COMPLEX_X87, it is passed in memory.
     return classes == IN_MEMORY or X87 in classes or X87UP in classes or COMPLEX_X87 in classes
-
-
-def _spill_reason(need_gpr: int, need_sse: int, gpr: int, sse: int) -> str:
-    if need_gpr > gpr:
-        return (
-            "the 6 general registers are taken"
-            if gpr == 0
-            else f"two INTEGER eightbytes need 2 registers, {gpr} is left"
-        )
-    return "the 8 SSE registers are taken" if sse == 0 else f"two SSE eightbytes need 2 registers, {sse} is left"
-
-
-def _memory_reason(ctype: CType) -> str:
-    """Why a type has class MEMORY, in words."""
-    match bare(ctype):
-        case Float(name=name):
-            return f"{name} is passed in memory"
-        case Complex(element=element):
-            return f"_Complex {element.name} is passed in memory"
-        case Vector(size=size) if size > 16:
-            return "larger than 16 bytes"
-        case Vector(element=element):
-            return f"a vector of one {spell(element)} is passed in memory"
-        case t if size_of(t) > 16:
-            return "larger than 16 bytes"
-        case Record() as r if has_flexible_array(r):
-            return "it ends in a flexible array"
-        case Record() as r if name := _misaligned(r, 0):
-            return f"member `{name}` is misaligned"
-        case _:
-            return "it holds a member that is passed in memory"
-
-
-def _misaligned(t: CType, offset: int) -> str:
-    """The name of a member, at any depth, that is not where its type's alignment would have it."""
-    t = bare(t)
-    if isinstance(t, Array):
-        step = size_of(t.element)
-        places = range(offset, offset + step * max(t.count or 0, 1), step) if step else (offset,)
-        return next((name for o in places if (name := _misaligned(t.element, o))), "")
-    if not isinstance(t, Record):
-        return ""
-    for m in t.members or ():
-        if m.bit_width is None:
-            at = offset + m.bit_offset // 8
-            inner = _misaligned(m.type, at)
-            if inner or at % natural_align(m.type):
-                return inner or m.name or "(anonymous)"
-    return ""
