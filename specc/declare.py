@@ -9,10 +9,10 @@ same to the BPF compiler, whose own `long double` and vectors differ from the ho
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 
 from specc.ir import LayoutProof
 from specc.layout import lay_out
+from specc.noun import dataclass, field, replace
 from specc.prototype import (
     Array,
     BitInt,

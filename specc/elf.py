@@ -10,8 +10,9 @@ In: the bytes of a file (bytes, mmap or a memoryview).  Out: `Elf` with its sect
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
+
+from specc.noun import dataclass
 
 MAGIC: Final = b"\x7fELF"
 EM_X86_64: Final = 62

@@ -9,11 +9,11 @@ One `Event` layout feeds the emitted C and every decoder, so they cannot drift a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
 
 from specc.diagnostics import Location
+from specc.noun import dataclass
 from specc.place import Placement
 from specc.prototype import CType, Prototype
 

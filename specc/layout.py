@@ -15,9 +15,9 @@ some bit-fields with alignment attributes; such a record has gcc's layout, clang
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
+from specc.noun import replace
 from specc.prototype import (
     Array,
     BitInt,

@@ -10,13 +10,13 @@ Every stage is a function in a module of its own; here they only follow one anot
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from specc.compiler import Compiler, find_compiler
 from specc.diagnostics import Report, Stop
 from specc.ir import Program
+from specc.noun import dataclass
 from specc.resolve import Sources
 
 

@@ -7,9 +7,9 @@ A place that a probe cannot read is still told, with the reason: "cannot" is a v
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from specc.noun import dataclass
 from specc.prototype import CType
 
 GENERAL_REGISTERS: Final = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")  # psABI 3.2.3: in the order of their use

@@ -11,10 +11,10 @@ makes the header and the BTF route comparable; who needs its members asks the so
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from specc.diagnostics import Location
+from specc.noun import dataclass
 
 
 @dataclass(frozen=True, slots=True)

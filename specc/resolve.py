@@ -9,12 +9,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specc.diagnostics import Location, Report, Stop, did_you_mean, stop
 from specc.lower.arguments import Resolved
+from specc.noun import dataclass, field, replace
 from specc.prototype import CType, Prototype, spell_prototype
 from specc.spec import KERNEL_KINDS, SYSCALL_KINDS, ProbeSpec, Spec
 

@@ -11,11 +11,11 @@ whose single argument points to a struct pt_regs with them.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from specc.diagnostics import Location, did_you_mean, stop
+from specc.noun import replace
 from specc.place import Argument, Piece, Placement, Result
 from specc.prototype import LONG, BitInt, Enum, Int, Pointer, Prototype, align_of, bare, decay, size_of, spell
 

@@ -12,10 +12,10 @@ are here, and every difference has a row in tests/test_abi.py that was measured.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from specc.layout import as_clang
+from specc.noun import dataclass
 from specc.prototype import (
     Array,
     BitInt,

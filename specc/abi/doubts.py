@@ -13,7 +13,6 @@ an unnamed bit-field, a union may be transparent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import product
 from math import prod
 from typing import Final
@@ -21,6 +20,7 @@ from typing import Final
 from specc.abi.classify import CLANG, GCC, INTEGER, MEMORY, OLD_CLANG, OLD_GCC, Hypothesis, classify, natural_align
 from specc.abi.passing import UNKNOWN_ALIGNMENT, seat_arguments
 from specc.layout import data_mask
+from specc.noun import replace
 from specc.place import STACK
 from specc.prototype import Array, Complex, CType, Float, Int, Qualified, Record, Typedef, Vector, bare, size_of, spell
 

@@ -6,12 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from specc.commands.common import FINE, SUFFIXES, USAGE, exit_code, tell
 from specc.diagnostics import Location, Report, Sources, Stop, did_you_mean, stop
+from specc.noun import replace
 from specc.pipeline import Session, front
 from specc.pipeline import session as open_session
 from specc.prototype import Prototype

@@ -5,10 +5,10 @@ description.probes[event_number].event.fields       # as the compiler laid them 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from specc.ir import Event, Target
+from specc.noun import dataclass
 from specc.prototype import Prototype
 
 VERSION: Final = 1

@@ -12,8 +12,9 @@ where an argument is, is not to be guessed. The lists follow the gcc manual ("De
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from specc.noun import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ has no syntax for become identifiers beginning with `$` that `convert` looks up 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Final
 
 from specc.headers.attributes import HARMLESS, TAGS, Attribute, matching, split_attributes
 from specc.headers.scan import Scan
+from specc.noun import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ as `Record(kind, tag, None)`, so that a prototype drags in only the types its AB
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from specc.diagnostics import Location, Stop, did_you_mean, stop
@@ -29,6 +28,7 @@ from specc.headers.meaning import (
 from specc.headers.records import build_enum, build_record
 from specc.headers.syntax import Parsed
 from specc.headers.wellknown import BUILTINS
+from specc.noun import replace
 from specc.prototype import (
     FLOATS,
     INTS,

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 from specc.diagnostics import Location, Stop, stop
@@ -25,6 +24,7 @@ from specc.headers.names import Declared, declared_names, fast_function, fast_ty
 from specc.headers.scan import Scan, aggregate_before
 from specc.headers.syntax import Parsed, Syntax, walk
 from specc.headers.wellknown import BUILTINS, WELL_KNOWN
+from specc.noun import replace
 from specc.prototype import CType, Enum, Function, Prototype, Record, Typedef, bare
 
 _TYPEDEF: Final = re.compile(r"\s*(?:__extension__\s+)?typedef\b")

@@ -9,7 +9,6 @@ In: an `Attribute` of a `Parsed` declaration and the type it stands at.  Out: th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from specc.diagnostics import Stop, did_you_mean, stop
@@ -25,6 +24,7 @@ from specc.headers.attributes import (
     plain,
 )
 from specc.headers.syntax import Parsed
+from specc.noun import replace
 from specc.prototype import (
     FLOATS,
     INTS,

@@ -11,11 +11,11 @@ listing 10,000 functions must not parse 10,000 declarations.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from specc.headers.clean import clean
 from specc.headers.scan import Scan
+from specc.noun import dataclass
 
 
 @dataclass(frozen=True, slots=True)

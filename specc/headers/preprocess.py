@@ -15,11 +15,11 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, NoReturn
 
 from specc.diagnostics import Location, Stop, did_you_mean, stop
+from specc.noun import dataclass
 
 if TYPE_CHECKING:
     import subprocess

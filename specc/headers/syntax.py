@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from specc.diagnostics import Location, Stop, did_you_mean, stop
 from specc.headers.attributes import CONVENTIONS, TAGS, Attribute
 from specc.headers.clean import Cleaned, clean
 from specc.headers.scan import Scan
+from specc.noun import dataclass, field
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_$][\w$]*")
 _ERROR: Final = re.compile(r"^.*?:(\d+):(\d+): (.*)$", re.S)

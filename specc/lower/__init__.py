@@ -9,7 +9,6 @@ with the reason that `abi` gave; nothing after this stage refuses or guesses.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from specc.declare import prove_layouts
 from specc.diagnostics import Location, Report
@@ -29,6 +28,7 @@ from specc.ir import (
 from specc.lower.arguments import RETURN, RETURN_FIELD, Resolved, Value, argument_names, select
 from specc.lower.captures import PROCESS_REGISTERS, Captured, Slots, capture
 from specc.lower.event import Planned, lay_out_event, lay_out_fields
+from specc.noun import replace
 from specc.prototype import spell_prototype
 from specc.spec import RETURN_KINDS, SYSCALL_KINDS, TRAMPOLINE_KINDS, USER_KINDS, ProbeSpec, Spec
 

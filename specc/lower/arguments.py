@@ -8,11 +8,11 @@ Everything that can be wrong with a name or an option is found here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from specc.diagnostics import Location, Report, Stop, did_you_mean
 from specc.lower.captures import Wanted
 from specc.lower.event import Storage, storage
+from specc.noun import dataclass
 from specc.place import STACK, Argument, Piece, Placement
 from specc.prototype import (
     ULONG,

@@ -8,10 +8,10 @@ All wanted stack slots of a program that touch one another are copied by a singl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from specc.ir import ALL_BITS, Capture, Constant, ContextWord, Read, Register, Source, StackSlot, Store
 from specc.lower.event import Storage
+from specc.noun import dataclass
 from specc.place import STACK, Piece
 
 # pt_regs spells the registers without their r, but for the numbered ones.
@@ -67,11 +67,13 @@ class Slots:
     join: bool = False
 
 
+STACK_SLOTS = Slots()
+
 # The one argument of a system call's wrapper points to the registers that the process came with.
 PROCESS_REGISTERS = Slots("di", "registers", join=True)
 
 
-def capture(values: Sequence[Wanted], where: Slots = Slots()) -> Captured:
+def capture(values: Sequence[Wanted], where: Slots = STACK_SLOTS) -> Captured:
     """Reads and stores for all `values`, in their order."""
     direct = _direct_names(values)
     shared = [w for w in values if w.name not in direct]

@@ -9,10 +9,9 @@ eightbytes with its padding cut to zero, so that no stray kernel byte leaves wit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from specc.ir import ALL_BITS, Event, Field, Role
 from specc.layout import data_mask
+from specc.noun import dataclass
 from specc.prototype import BitInt, CType, Enum, Float, Int, Pointer, bare, decay, size_of
 
 

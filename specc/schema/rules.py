@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+
+from specc.noun import dataclass, field
 
 SCHEMA_FILE: Final = Path(__file__).parent.parent / "spec.schema.json"
 

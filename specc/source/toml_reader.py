@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from specc.diagnostics import Location, Stop, stop
+from specc.noun import dataclass, field
 from specc.source.document import MAX_DEPTH, MAX_INTEGER, MAX_VALUES, MIN_INTEGER, Entry, Node, Value
 
 _BLANK: Final = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")  # between statements, and inside of arrays

@@ -9,10 +9,10 @@ In: nothing, `reader` makes them.  Out: frozen values.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from specc.diagnostics import Location
+from specc.noun import dataclass
 
 KINDS: Final = ("kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe", "ksyscall", "kretsyscall")
 RETURN_KINDS: Final = frozenset(("kretprobe", "fexit", "uretprobe", "kretsyscall"))
