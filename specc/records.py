@@ -106,7 +106,7 @@ def type_schema(ctype: CType) -> Schema:
         case Array(element=element, count=count):
             inner = bare(element)
             if isinstance(inner, Int) and inner.kind == "char":
-                return {"type": "string", "maxLength": count or 0}
+                return {"type": "string", "maxLength": 4 * (count or 0)}  # a byte that is no UTF-8 is spelled \\xff
             return _array(element, count or 0)
         case Record():
             return _record(kind)

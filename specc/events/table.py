@@ -1,0 +1,250 @@
+"""Records as a table for a person: batches in, aligned rows out, no wider than the terminal.
+
+    writer = TableWriter(decoder, sys.stdout, width=100, wall_offset_ns=offset)
+    writer.write(batch)
+
+    TIME             PID    TID    COMM  start           nr_pages  locked
+    12:00:01.000250  4711   4711   bash  0x7f0000000000  37        0xffff888000000010
+
+Every probe has columns of its own: its header comes before its first row, and again when it has gone out of sight. A
+row that is wider than the terminal goes on in the next line. Columns only grow, so that rows stay under one another.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import IO, Any, Final
+
+from specc.events.decoder import Decoder
+from specc.events.program import Compiled
+from specc.events.shape import Slot, Value
+from specc.events.text import Output, as_batch
+from specc.ir import Role
+from specc.prototype import Array, CType, Enum, Float, Int, Pointer, Record, Vector, bare, decay, size_of
+
+_HEADER_EVERY: Final = 40  # lines of other things, after which a header has gone out of sight
+_INDENT: Final = "    "
+_GAP: Final = "  "
+_WIDEST: Final = {"timestamp": 15, "comm": 15, "pid": 6, "tid": 6, "ppid": 6, "cpu": 3}
+
+_BOLD, _RED, _OFF = "\x1b[1m", "\x1b[31m", "\x1b[0m"
+
+
+class _Column:
+    """A column: its title, how a value is shown, and the width that its values have needed so far."""
+
+    __slots__ = ("key", "right", "show", "title", "width")
+
+    def __init__(self, title: str, key: str, show: Callable[[Any], str], width: int, *, right: bool) -> None:
+        self.title = title
+        self.key = key
+        self.show = show
+        self.width = max(width, len(title))
+        self.right = right
+
+
+class TableWriter:
+    def __init__(
+        self,
+        decoder: Decoder,
+        stream: IO[Any],
+        *,
+        colour: bool = False,
+        width: int | None = None,
+        wall_offset_ns: int = 0,
+    ) -> None:
+        self._decoder = decoder
+        self._out = Output(stream)
+        self._colour = colour
+        self._width = width
+        self._offset = wall_offset_ns
+        self._columns: dict[int, list[_Column]] = {}
+        self._headers: dict[int, tuple[int, tuple[int, ...]]] = {}  # per event: after which line, and the widths then
+        self._lines = 0
+
+    def write(self, records: Iterable[bytes | memoryview]) -> int:
+        batch = as_batch(records)
+        out: list[str] = []
+        for record in batch:
+            event = self._decoder.event_of(record)
+            self._row(event, event.build(record), out)
+        if out:
+            self._out.text("\n".join(out) + "\n")
+        return len(batch)
+
+    def flush(self) -> None:
+        self._out.flush()
+
+    def _row(self, event: Compiled, values: dict[str, Any], out: list[str]) -> None:
+        number = event.event.number
+        columns = self._columns.get(number)
+        if columns is None:
+            columns = self._columns[number] = self._columns_of(event)
+        shown = []
+        failed = set()
+        for position, column in enumerate(columns):
+            error = values.get(f"{column.key}_error")
+            if error is not None:
+                failed.add(position)
+            text = f"!{error}" if error is not None else column.show(values[column.key])
+            column.width = max(column.width, len(text))
+            shown.append(text)
+        widths = tuple(c.width for c in columns)
+        since, before = self._headers.get(number, (-_HEADER_EVERY, ()))
+        rows = self._broken(widths)
+        if self._lines - since >= _HEADER_EVERY or len(self._broken(before)) != len(rows) or before[:1] == ():
+            titles = self._aligned(columns, [c.title for c in columns], rows, set(), heading=True)
+            out += titles
+            self._lines += len(titles)
+            self._headers[number] = (self._lines, widths)
+        lines = self._aligned(columns, shown, rows, failed)
+        out += lines
+        self._lines += len(lines)
+
+    def _broken(self, widths: tuple[int, ...]) -> list[range]:
+        """Which columns go on which line."""
+        if self._width is None:
+            return [range(len(widths))]
+        lines, start, used = [], 0, 0
+        for i, width in enumerate(widths):
+            needed = width + (len(_GAP) if i > start else 0)
+            if i > start and used + needed > self._width:
+                lines.append(range(start, i))
+                start, used, needed = i, len(_INDENT), width
+            used += needed
+        return [*lines, range(start, len(widths))]
+
+    def _aligned(
+        self, columns: list[_Column], cells: list[str], rows: list[range], failed: set[int], *, heading: bool = False
+    ) -> list[str]:
+        lines = []
+        for row in rows:
+            parts = []
+            for i in row:
+                cell, width = cells[i], columns[i].width
+                text = cell.rjust(width) if columns[i].right else cell.ljust(width)
+                if self._colour and (heading or i in failed):
+                    text = text.replace(cell, f"{_BOLD if heading else _RED}{cell}{_OFF}", 1)
+                parts.append(text)
+            lines.append(((_INDENT if row.start else "") + _GAP.join(parts)).rstrip())
+        return lines
+
+    def _columns_of(self, event: Compiled) -> list[_Column]:
+        columns = []
+        if len(self._decoder.events) > 1:
+            widest = max(len(e.probe) for e in self._decoder.events)
+            columns.append(_Column("PROBE", "probe", printable, widest, right=False))
+        return columns + [self._column(slot) for slot in event.slots]
+
+    def _column(self, slot: Slot) -> _Column:
+        if slot.field.role is Role.CONTEXT:
+            name = slot.key
+            if name == "timestamp":
+                return _Column("TIME", name, self._time, _WIDEST[name], right=False)
+            if name == "comm":
+                return _Column("COMM", name, _or_absent(printable), _WIDEST[name], right=False)
+            return _Column(name.upper(), name, _or_absent(str), _WIDEST.get(name, 0), right=True)
+        assert slot.field.type is not None
+        ctype, format_ = slot.field.type, slot.field.format
+        kind = bare(decay(ctype))
+        numeric = isinstance(kind, Int | Enum | Float) and format_ in (None, "dec")
+        return _Column(slot.key, slot.key, _or_absent(shower(ctype, format_)), 0, right=numeric)
+
+    def _time(self, ns: int) -> str:
+        whole = ns + self._offset
+        return time.strftime("%H:%M:%S", time.localtime(whole // 10**9)) + f".{whole // 1000 % 10**6:06d}"
+
+
+def _or_absent(show: Callable[[Any], str]) -> Callable[[Any], str]:
+    return lambda value: "-" if value is None else show(value)
+
+
+def shower(ctype: CType, format_: str | None = None) -> Callable[[Any], str]:
+    """How a value of this type is shown: pointers in hex, structs member by member, text with its controls escaped."""
+    kind = bare(decay(ctype)) if format_ is not None or not isinstance(bare(ctype), Array) else bare(ctype)
+    match format_:
+        case "hex":
+            mask = (1 << 8 * size_of(kind)) - 1
+            return lambda v: f"{v & mask:#x}"
+        case "oct":
+            octal = (1 << 8 * size_of(kind)) - 1
+            return lambda v: f"0{v & octal:o}" if v else "0"
+        case "pointer":
+            return _pointer
+        case "char":
+            return lambda v: printable(repr(chr(v))) if 0 <= v < 128 else str(v)
+        case "dec":
+            return str
+    match kind:
+        case Pointer():
+            return _pointer
+        case Int(kind="bool"):
+            return _plain
+        case Int() | Enum():
+            return _plain
+        case Record():
+            return lambda v: _object(kind, v)
+        case Array(element=element):
+            inner = bare(element)
+            if isinstance(inner, Int) and inner.kind == "char":
+                return lambda v: f'"{printable(v)}"'
+            each = shower(element)
+            return lambda v: f"[{' '.join(map(each, v))}]"
+        case Vector(element=element):
+            each = shower(element)
+            return lambda v: f"[{' '.join(map(each, v))}]"
+        case _:
+            return _plain
+
+
+def _pointer(value: int) -> str:
+    return f"{value:#x}" if value else "NULL"
+
+
+def _plain(value: Value) -> str:
+    match value:
+        case True:
+            return "true"
+        case False:
+            return "false"
+        case float():
+            return repr(value)
+        case Decimal() | int():
+            return str(value)
+        case dict():
+            return f"{{{' '.join(f'{k}={_plain(v)}' for k, v in value.items())}}}"
+        case list():
+            return f"[{' '.join(map(_plain, value))}]"
+        case None:
+            return "-"
+        case str():
+            return printable(value)
+
+
+def _object(record: Record, value: dict[str, Any]) -> str:
+    return f"{{{' '.join(_members(record, value))}}}"
+
+
+def _members(record: Record, value: dict[str, Any]) -> Iterable[str]:
+    for member in record.members or ():
+        inner = bare(member.type)
+        if member.name and member.name in value:
+            show = _plain if member.bit_width is not None else shower(member.type)
+            yield f"{member.name}={show(value[member.name])}"
+        elif not member.name and isinstance(inner, Record):
+            yield from _members(inner, value)
+
+
+def printable(text: str) -> str:
+    """Text that moves no cursor: controls and what is not printable as escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(char: str) -> str:
+    known = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\x1b": "\\e"}
+    code = ord(char)
+    return known.get(char) or (
+        f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
+    )

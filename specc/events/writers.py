@@ -1,0 +1,53 @@
+"""The writers by the names of their formats.
+
+writer = open_writer("table", description, sys.stdout, colour=True, width=100, wall_offset_ns=offset)
+writer.write(batch)
+writer.flush()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO, Any, Final, Protocol
+
+from specc.describe import Description
+from specc.events.decoder import Decoder
+
+FORMATS: Final = ("table", "jsonl", "csv")
+
+
+class Writer(Protocol):
+    """`write` takes records, best as a Batch, and returns how many it wrote; `flush` sends them on their way."""
+
+    def write(self, records: Iterable[bytes | memoryview]) -> int: ...
+
+    def flush(self) -> None: ...
+
+
+def open_writer(
+    format: str,
+    description: Description,
+    stream: IO[Any],
+    *,
+    colour: bool = False,
+    width: int | None = None,
+    wall_offset_ns: int = 0,
+) -> Writer:
+    """A writer of one of FORMATS. `colour`, `width` (None: as wide as it gets) and `wall_offset_ns`, which is
+    CLOCK_REALTIME - CLOCK_MONOTONIC, are the table's: the other formats give times as the kernel does."""
+    decoder = Decoder(description)
+    match format:
+        case "jsonl":
+            from specc.events.text import LineWriter
+
+            return LineWriter(decoder, stream)
+        case "csv":
+            from specc.events.text import CsvWriter
+
+            return CsvWriter(decoder, stream)
+        case "table":
+            from specc.events.table import TableWriter
+
+            return TableWriter(decoder, stream, colour=colour, width=width, wall_offset_ns=wall_offset_ns)
+        case _:
+            raise ValueError(f"no format {format!r}")
