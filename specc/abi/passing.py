@@ -13,7 +13,6 @@ counts part (a bare __int128 with one register left) an aggregate may even be cu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final
 
 from specc.abi.classify import (
@@ -34,6 +33,7 @@ from specc.abi.classify import (
 from specc.abi.reasons import memory_reason, spill_reason
 from specc.abi.transparent import is_transparent
 from specc.layout import as_clang, is_atomic_aggregate
+from specc.noun import dataclass, field, replace
 from specc.place import GENERAL_REGISTERS, STACK, Piece
 from specc.prototype import (
     Array,
