@@ -73,6 +73,17 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--format", choices=("text", "json"), default="text", help="a picture (default) or JSON")
     show.add_argument("--kernel", action="store_true", help="the header's functions are kernel code, where floating arguments cannot be told")  # fmt: skip
 
+    run = command("run", "build a spec, load and attach it, and print its events until Ctrl-C", source)
+    run.add_argument("program", metavar="SPEC or OBJECT", help="a spec, or an object that `specc build` made")
+    run.add_argument("--format", choices=("table", "jsonl", "csv"), default="table", help="default: table")
+    run.add_argument("-o", "--output", metavar="FILE", help="where the events go; default: stdout")
+    run.add_argument("--count", type=_positive, metavar="N", help="end after N events")
+    run.add_argument("--duration", type=_seconds, metavar="S", help="end after S seconds")
+    run.add_argument("--pid", type=_positive, metavar="P", help="only the process P; ends when it does")
+    run.add_argument("--attach", choices=("auto", "link", "perf", "legacy"), default="auto", help="by a BPF link, by perf_event_open, or through tracefs; default: the best that works")  # fmt: skip
+    run.add_argument("--dry-run", action="store_true", help="load, attach, detach")
+    run.add_argument("--force", action="store_true", help="run although the running kernel declares a function differently")  # fmt: skip
+
     schema = command("schema", "print the JSON Schema of specs, or of a spec's records", source)
     schema.add_argument("--event", metavar="SPEC", help="the records that this spec's probes give")
 
@@ -80,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("function", metavar="FUNCTION")
     new.add_argument("--uprobe", metavar="PATH", help="the function is in this program or library, not in the kernel")
     new.add_argument("-o", "--output", metavar="FILE", help="default: stdout; never overwrites")
+
+    doctor = command("doctor", "say what works on this machine, and what is affected by what does not", source)
+    doctor.add_argument("--format", choices=("text", "json"), default="text", help="a table (default) or JSON")
 
     explain = command("explain", "say what a diagnostic code means and how to mend it")
     explain.add_argument("code", nargs="?", metavar="CODE")
@@ -90,6 +104,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is not a duration in seconds")
     return number
 
 

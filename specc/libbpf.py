@@ -12,6 +12,7 @@ Everything that libbpf prints is kept in `Library.log`. The signatures are those
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_void_p
@@ -72,6 +73,7 @@ _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "bpf_map__initial_value": (c_void_p, (c_void_p, POINTER(c_size_t))),
     "bpf_map__max_entries": (c_uint32, (c_void_p,)),
     "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p)),
+    "bpf_prog_load": (c_int, (c_int, c_char_p, c_char_p, c_void_p, c_size_t, c_void_p)),
     "bpf_link_create": (c_int, (c_int, c_int, c_int, c_void_p)),
     "bpf_raw_tracepoint_open": (c_int, (c_char_p, c_int)),
 }
@@ -80,10 +82,10 @@ _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
 class LibbpfError(Exception):
     """A call failed: what was tried, the errno, and what libbpf printed meanwhile."""
 
-    def __init__(self, operation: str, errno: int, message: str, log: str = "") -> None:
+    def __init__(self, operation: str, number: int, message: str, log: str = "") -> None:
         super().__init__(f"{operation}: {message}")
         self.operation: Final = operation
-        self.errno: Final = errno
+        self.errno: Final = number
         self.message: Final = message
         self.log: Final = log
 
@@ -161,6 +163,27 @@ class Library:
         value = ctypes.create_string_buffer(size)
         self.check("bpf_map_lookup_elem", map_fd, byref(c_uint32(key)), value)
         return value.raw
+
+    def has_program_type(self, name: str) -> bool:
+        return int(self.call("libbpf_probe_bpf_prog_type", PROG_TYPES[name], None)) > 0
+
+    def has_map_type(self, name: str) -> bool:
+        return int(self.call("libbpf_probe_bpf_map_type", MAP_TYPES[name], None)) > 0
+
+    def has_helper(self, program_type: str, number: int) -> bool:
+        """Whether programs of this type may call the helper (its number in linux/bpf.h)."""
+        return int(self.call("libbpf_probe_bpf_helper", PROG_TYPES[program_type], number, None)) > 0
+
+    def has_perf_links(self) -> bool:
+        """Whether a BPF link can hold a perf event. Raises LibbpfError when not even an empty program can be loaded."""
+        # r0 = 0; exit
+        empty = ctypes.create_string_buffer(bytes.fromhex("b700000000000000 9500000000000000"), 16)
+        program = self.check("bpf_prog_load", PROG_TYPES["kprobe"], b"empty", b"GPL", empty, 2, None)
+        try:
+            # A kernel that knows such links looks at the descriptor and finds it bad; an older one at the command.
+            return -int(self.call("bpf_link_create", program, -1, BPF_PERF_EVENT, None)) == errno.EBADF
+        finally:
+            os.close(program)
 
     def possible_cpus(self) -> int:
         return self.check("libbpf_num_possible_cpus")

@@ -25,7 +25,7 @@ LAYERS = (
     "resolve show run",
     "pipeline",
     "commands",
-    "cli",
+    "api cli",
     "__main__",
 )
 LEVEL = {module: level for level, line in enumerate(LAYERS) for module in line.split()}

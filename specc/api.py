@@ -1,0 +1,121 @@
+"""Specs from within a program: run one, and take its events as they come.
+
+    with specc.open("specs/gup.yaml") as probe:
+        for event in probe:
+            print(event["probe"], event["nr_pages"])
+
+Loading and attaching happen at `open`, and everything is detached when the `with` is left. Unlike `specc run`, nothing
+here touches the process's signals or capabilities.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace, TracebackType
+from typing import Any, Final
+
+from specc.commands.run import object_bytes, spec_places
+from specc.describe import Description, description_of
+from specc.diagnostics import Diagnostic, Report, Sources, Stop, render
+from specc.events import Decoder
+from specc.run.session import Counts, Options, Refused, Session, open_session
+
+_TICK_MS: Final = 100
+
+
+class SpeccError(Exception):
+    """Why a spec does not run here; its text is what the command line would show."""
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        super().__init__(render(diagnostics, "full", Sources()).rstrip("\n"))
+        self.diagnostics: Final = tuple(diagnostics)
+
+
+class Running:
+    """A spec at work. Iterate over it for events; `lost` and `missed` say what could not be recorded."""
+
+    def __init__(self, session: Session, description: Description) -> None:
+        self._session = session
+        self._decoder = Decoder(description)
+        self._closed = False
+        self.description: Final = description
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Events until the loop is left."""
+        return self.events()
+
+    def events(self, seconds: float | None = None) -> Iterator[dict[str, Any]]:
+        """Events as they come, for so long, or until the loop is left."""
+        for batch in self.batches(seconds):
+            yield from batch
+
+    def batches(self, seconds: float | None = None) -> Iterator[list[dict[str, Any]]]:
+        """The same, as many at a time as are there."""
+        end = None if seconds is None else time.monotonic() + seconds
+        while not self._closed:
+            left = _TICK_MS if end is None else int(1000 * (end - time.monotonic()))
+            yield from self._taken(max(0, min(_TICK_MS, left)))
+            if end is not None and time.monotonic() >= end:
+                return
+
+    def drain(self) -> list[dict[str, Any]]:
+        """Detach, and give what is still in the buffer; after that no event comes."""
+        self._session.detach()
+        return [event for batch in self._taken(0) for event in batch]
+
+    def _taken(self, timeout_ms: int) -> Iterator[list[dict[str, Any]]]:
+        for batch in self._session.poll(timeout_ms):
+            yield [self._decoder.decode(record) for record in batch]
+
+    @property
+    def lost(self) -> int:
+        """Events that found no room in the buffer."""
+        return self._counts().lost
+
+    @property
+    def missed(self) -> int:
+        """Returns whose entry was not seen."""
+        return self._counts().missed
+
+    def _counts(self) -> Counts:
+        return self._session.counts()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._session.close()
+
+
+def open(
+    path: str | os.PathLike[str],
+    *,
+    pid: int | None = None,
+    attach: str = "auto",
+    force: bool = False,
+    compiler: str | None = None,
+    btf: Sequence[str] = (),
+) -> Running:
+    """Build a spec (or take an object), load it and attach it. Raises SpeccError."""
+    report = Report()
+    options: Any = SimpleNamespace(
+        program=os.fspath(path), compiler=compiler, btf=list(btf), verbose=False, output_format="full"
+    )
+    try:
+        data = object_bytes(options.program, options, report)
+        if data is None:
+            raise SpeccError(report.diagnostics)
+        description = description_of(data, options.program)
+        wanted = Options(attach, pid, force, False, spec_places(options))
+        return Running(open_session(data, description, wanted, report), description)
+    except Stop as problem:
+        raise SpeccError([*report.diagnostics, problem.diagnostic]) from None
+    except Refused:
+        raise SpeccError(report.diagnostics) from None

@@ -1,0 +1,165 @@
+"""`specc run SPEC or OBJECT`: build, load, attach, write events until it is enough, detach, say what was lost."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+from specc.commands.common import FINDINGS, FINE, colour_wanted, exit_code, tell
+from specc.diagnostics import Location, Report, Stop
+
+if TYPE_CHECKING:
+    from specc.describe import Description
+    from specc.run.session import Session
+
+_ELF: Final = b"\x7fELF"
+
+
+def run(options: argparse.Namespace) -> int:
+    report = Report()
+    try:
+        data = object_bytes(options.program, options, report)
+        if data is None:
+            tell(report, options.output_format)
+            return exit_code(report)
+        return _run(data, options, report)
+    except Stop as problem:
+        report.diagnostics.append(problem.diagnostic)
+    tell(report, options.output_format)
+    return exit_code(report)
+
+
+def object_bytes(path: str, options: argparse.Namespace, report: Report) -> bytes | None:
+    """The object: the file itself, or what is built from a spec. None when findings were reported; raises Stop."""
+    if os.path.isfile(path):
+        try:
+            with open(path, "rb") as file:
+                head = file.read(4)
+                if head == _ELF or path.endswith(".o"):
+                    return head + file.read()
+        except OSError as problem:
+            report.error("SP454", f"cannot read `{path}`: {problem.strerror}", None)
+            return None
+    if path.endswith(".o"):
+        report.error("SP454", f"there is no object `{path}`", None, help="`specc build` makes objects; `specc run` takes specs too")  # fmt: skip
+        return None
+    from specc.commands.build import Run
+
+    options.specs = [path]
+    options.jobs = 1
+    built = Run(options, ("obj",))
+    built.build()
+    for job in built.jobs:
+        if job.outputs is not None:
+            if built.failed is False and built._report is not None:
+                report.extend(built.report)
+            return next(iter(job.outputs.values()))
+    report.extend(built.report)
+    return None
+
+
+def spec_places(options: argparse.Namespace) -> Callable[[str], Location | None]:
+    """Where the spec names each probe. Asked only when there is something to say about one."""
+    known: dict[str, Location] | None = None
+
+    def where(probe: str) -> Location | None:
+        nonlocal known
+        if known is None:
+            known = {}
+            if not options.program.endswith(".o"):
+                from specc.source import load
+                from specc.spec import read_spec
+
+                try:
+                    spec = read_spec(load(Path(options.program)), Report())
+                except Stop:
+                    spec = None  # it was fine a moment ago: somebody is editing it
+                if spec is not None:
+                    known = {p.name.text: p.function.where if p.function else p.where for p in spec.probes}
+        return known.get(probe)
+
+    return where
+
+
+def _run(data: bytes, options: argparse.Namespace, report: Report) -> int:
+    from specc.describe import description_of
+    from specc.run.session import Options, Refused, open_session
+
+    description = description_of(data, options.program)
+    wanted = Options(options.attach, options.pid, options.force, options.verbose, spec_places(options))
+    try:
+        session = open_session(data, description, wanted, report)
+    except Refused:
+        tell(report, options.output_format)
+        return exit_code(report)
+    with session:
+        if report.diagnostics:
+            tell(report, options.output_format)
+        for note in session.notes if options.verbose else ():
+            _say(note)
+        if options.dry_run:
+            count = len(description.probes)
+            session.detach()
+            _say(f"attached {_plural(count, 'probe')} and detached them: nothing was recorded (--dry-run)")
+            return FINE
+        return _stream(session, description, options)
+
+
+def _stream(session: Session, description: Description, options: argparse.Namespace) -> int:
+    from specc.events import open_writer
+    from specc.run.stream import Limits, stop_signals, stream
+    from specc.run.system import drop_privileges
+
+    output: IO[str]
+    if options.output is None:
+        output = sys.stdout
+    else:
+        try:
+            output = open(options.output, "w", encoding="utf-8", newline="")  # noqa: SIM115
+        except OSError as problem:
+            return _cannot_write(options, problem)
+    try:
+        width = shutil.get_terminal_size((0, 0)).columns if output.isatty() else None
+        writer = open_writer(options.format, description, output, colour=colour_wanted(output), width=width)
+        with stop_signals() as signals:
+            drop_privileges(session.counts)
+            _say(f"attached {_plural(len(description.probes), 'probe')}")
+            limits = Limits(options.count, options.duration, options.pid)
+            fd = output.fileno() if _is_pipe(output) else None
+            received = stream(session, writer, limits, signals, output=fd, say=_say)
+            counts = session.counts()
+        if received.reason == "process":
+            _say(f"process {options.pid} has ended")
+        missed = f", missed {_plural(counts.missed, 'return')}" if counts.missed else ""
+        _say(f"received {received.events}, lost {counts.lost}{missed}")
+    finally:
+        if options.output is not None:
+            output.close()
+    return FINE
+
+
+def _is_pipe(stream: IO[str]) -> bool:
+    import stat
+
+    mode = os.fstat(stream.fileno()).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def _cannot_write(options: argparse.Namespace, problem: OSError) -> int:
+    report = Report()
+    report.error("SP506", f"cannot write `{options.output}`: {problem.strerror}", None)
+    tell(report, options.output_format)
+    return FINDINGS
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,409 @@
+"""An object in the kernel: opened, loaded, attached, read, detached. The only code that needs privileges.
+
+In: an object's bytes.  Out: a `Session` with batches of records; leaving it detaches everything.
+
+    with open_session(data, description, Options(), report) as session:
+        for batch in session.poll(100): ...
+        session.detach(); session.poll(0); session.counts()
+
+Every finding is told at once in a Report, and then `Refused` is raised; nothing stays behind in the kernel.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, Protocol
+
+from specc.describe import Description, ProbeDescription
+from specc.diagnostics import Diagnostic, Location, Report, Stop
+from specc.libbpf import LibbpfError, Library, Object
+from specc.run.attach import Attacher, Attachment, NoMode
+from specc.run.kernel_target import (
+    KERNEL_KINDS,
+    TRAMPOLINE_KINDS,
+    check_kernel,
+    has_probes,
+    kernel_symbol,
+    why_not_attached,
+)
+from specc.run.system import has_capability, missing_capabilities, raise_file_limit, wait_for_programs
+from specc.run.tracefs import find_tracefs, remove_leftovers
+from specc.run.user_target import UserPlace, UserTargets
+
+RETURN_KINDS: Final = frozenset({"kretprobe", "uretprobe", "kretsyscall"})
+_SHOWN_LOG_LINES: Final = 12
+_COUNTS: Final = struct.Struct("<QQ")  # struct specc_counts
+
+
+class Reader(Protocol):
+    """What `specc.buffers` opens: records as they come, in batches that are good until the next one."""
+
+    def poll(self, timeout_ms: int) -> Iterable[Sequence[bytes | memoryview]]: ...
+
+    def close(self) -> None: ...
+
+
+class Refused(Exception):
+    """What was found wrong is in the report that was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run. `where` gives the place of a probe in its spec, where there is one; it is asked only on errors."""
+
+    attach: str = "auto"
+    pid: int | None = None
+    force: bool = False
+    verbose: bool = False
+    where: Callable[[str], Location | None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Events that found no room, and returns whose entry was not seen, since the programs were attached."""
+
+    lost: int
+    missed: int
+
+
+@dataclass(slots=True)
+class _Program:
+    """One program of the object and the probe that it belongs to."""
+
+    symbol: str
+    probe: ProbeDescription
+    at_return: bool
+
+
+@dataclass(slots=True)
+class Session:
+    """A running program. `notes` are what a user may want to know with -v."""
+
+    description: Description
+    library: Library
+    thing: Object
+    reader: Reader
+    lost_map: int
+    attacher: Attacher
+    attachments: list[Attachment] = field(default_factory=list)
+    places: dict[str, UserPlace] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    _final: Counts | None = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def poll(self, timeout_ms: int) -> Iterable[Sequence[bytes | memoryview]]:
+        """Batches of records that are there, or come within the time."""
+        return self.reader.poll(timeout_ms)
+
+    def detach(self) -> None:
+        """Take every program off; when this returns, no further record will come."""
+        if not self.attachments:
+            return
+        detach_all(self.attachments)
+        self.attachments.clear()
+        wait_for_programs()
+
+    def counts(self) -> Counts:
+        """The sum over all processors and probes."""
+        width = _COUNTS.size
+        lost = missed = 0
+        cpus = self.library.possible_cpus()
+        for number in range(len(self.description.probes)):
+            raw = self.library.lookup(self.lost_map, number, width * cpus)
+            for one_lost, one_missed in _COUNTS.iter_unpack(raw):
+                lost += one_lost
+                missed += one_missed
+        return Counts(lost, missed)
+
+    def replaced(self) -> list[str]:
+        """Files of user probes that are no longer the ones that were probed."""
+        gone: list[str] = []
+        for place in {p.path: p for p in self.places.values()}.values():
+            try:
+                status = os.stat(place.path)
+                same = (status.st_dev, status.st_ino) == place.inode
+            except OSError:
+                same = False
+            if not same:
+                gone.append(place.path)
+        return gone
+
+    def close(self) -> None:
+        try:
+            self.detach()
+        finally:
+            self.attacher.close()
+            self.reader.close()
+            self.thing.close()
+            self.library.close()
+
+
+def detach_all(attachments: Sequence[Attachment]) -> None:
+    """Close them all, the last one first, and raise the first error only after that.
+
+    Each close waits for the kernel's readers; many can wait together.
+    """
+    problems: list[Exception] = []
+
+    def close(one: Attachment) -> None:
+        try:
+            one.close()
+        except OSError as problem:
+            problems.append(problem)
+
+    # A return probe goes before its entry: the other way around its last returns would count as missed.
+    backwards = list(reversed(attachments))
+    if len(backwards) > 32:
+        with ThreadPoolExecutor(32) as pool:
+            list(pool.map(close, backwards))
+    else:
+        for one in backwards:
+            close(one)
+    if problems:
+        raise problems[0]
+
+
+def open_session(data: bytes, description: Description, options: Options, report: Report) -> Session:
+    """Load and attach. Raises Refused, with the findings in `report`."""
+    try:
+        return _open(data, description, options, report)
+    except Stop as problem:
+        report.diagnostics.append(problem.diagnostic)
+        raise Refused from None
+
+
+def _open(data: bytes, description: Description, options: Options, report: Report) -> Session:
+    _check_privileges(report)
+    places = _check_targets(description, options, report)
+    if report.failed:
+        raise Refused
+    tracefs = find_tracefs()
+    leftovers = remove_leftovers(tracefs) if tracefs is not None else []
+    programs = _programs(description)
+    if not raise_file_limit(4 * len(programs) + 256):
+        report.error("SP427", f"{len(description.probes)} probes need more open files than this process may have", None,
+                     help="raise the limit (ulimit -n), or make two specs of it")  # fmt: skip
+        raise Refused
+    undo: list[Callable[[], None]] = []
+    try:
+        library = Library(verbose=options.verbose)
+        undo.append(library.close)
+        thing = _load(library, data, description, options, report)
+        undo.append(thing.close)
+        maps, fds = thing.maps, thing.programs
+        import importlib
+
+        reader: Reader = importlib.import_module("specc.buffers").open_buffer(
+            description.buffer, maps[description.events_map], description.buffer_size
+        )
+        undo.append(reader.close)
+        attacher = Attacher(library, options.attach)
+        undo.append(attacher.close)
+        session = Session(
+            description, library, thing, reader, maps[description.lost_map], attacher, places=places, notes=[]
+        )
+        undo.append(session.detach)
+        for program in programs:
+            session.attachments.append(_attach(session, program, fds[program.symbol], options, report))
+    except BaseException:
+        for step in reversed(undo):
+            step()
+        raise
+    session.notes += [f"removed the event {name} of a run that was killed" for name in leftovers]
+    session.notes += [f"{kind}s are attached by {mode}" for kind, mode in attacher.modes.items()]
+    return session
+
+
+def _programs(description: Description) -> list[_Program]:
+    """In the order of attaching: an entry before its return, so that no return lacks its arguments."""
+    found: list[_Program] = []
+    for probe in description.probes:
+        if probe.entry is not None:
+            found.append(_Program(probe.entry, probe, False))
+        found.append(_Program(probe.symbol, probe, probe.kind in RETURN_KINDS))
+    return found
+
+
+def _check_privileges(report: Report) -> None:
+    missing = missing_capabilities()
+    if missing:
+        report.error("SP421", f"this process has no {' and no '.join(missing)}", None,
+                     help="run it as root, or give it these capabilities: "
+                     f"setcap {','.join(m.lower() for m in missing)}=ep PROGRAM")  # fmt: skip
+        raise Refused
+
+
+def _check_targets(description: Description, options: Options, report: Report) -> dict[str, UserPlace]:
+    """Where each user probe goes; every problem of every probe is reported, of the kernel's too."""
+    _check_pid(options, report)
+    users = [p for p in description.probes if p.target is not None]
+    if users and not has_probes("uprobe"):
+        report.error("SP422", f"the kernel of this machine ({os.uname().release}) has no uprobes",
+                     options.where(users[0].name), notes=["it was built without CONFIG_UPROBE_EVENTS"])  # fmt: skip
+        return {}
+    places: dict[str, UserPlace] = {}
+    targets = UserTargets(pid=options.pid)
+    for probe in users:
+        assert probe.target is not None
+        try:
+            places[probe.name] = targets.find(probe.target, None)
+            found = list(places[probe.name].notes)
+        except Stop as problem:
+            found = [problem.diagnostic]
+        report.diagnostics += [_placed(d, options.where(probe.name)) for d in found]
+    check_kernel(description.probes, options.where, report, force=options.force)
+    return places
+
+
+def _placed(d: Diagnostic, where: Location | None) -> Diagnostic:
+    return Diagnostic(d.code, d.message, where, d.notes, d.help, d.severity)
+
+
+def _check_pid(options: Options, report: Report) -> None:
+    if options.pid is None:
+        return
+    if not os.path.exists(f"/proc/{options.pid}"):
+        report.error("SP452", f"there is no process {options.pid}", None)
+    elif os.stat("/proc/self/ns/pid").st_ino != 0xEFFFFFFC:  # PROC_PID_INIT_INO
+        # The programs see the numbers of the first namespace only.
+        report.error("SP453", "--pid works only in the machine's first pid namespace, not in this container", None,
+                     help="run specc on the host, with the process's number there")  # fmt: skip
+
+
+def _load(library: Library, data: bytes, description: Description, options: Options, report: Report) -> Object:
+    """The object in the kernel. Raises Refused or Stop."""
+    from specc.elf import read_elf, symbols
+
+    thing: Object | None = None
+    try:
+        thing = library.open(data, description.name)
+        if options.pid is not None:
+            constant = symbols(read_elf(data), f"{description.name}_pid")
+            if not constant:
+                report.error("SP431", "this object cannot be limited to one process", None,
+                             help="build it again with this specc")  # fmt: skip
+                raise Refused
+            thing.set_constant(constant[0].value, options.pid.to_bytes(4, "little"))
+        thing.load()
+    except LibbpfError as problem:
+        if thing is not None:
+            thing.close()
+        report.diagnostics.append(_not_loaded(problem, description, options))
+        raise Refused from None
+    except BaseException:
+        if thing is not None:
+            thing.close()
+        raise
+    return thing
+
+
+_PROGRAM_LOG: Final = re.compile(
+    r"prog '(?P<program>\w+)': -- BEGIN PROG LOAD LOG --\n(?P<log>.*?)-- END PROG LOAD LOG --", re.DOTALL
+)
+_PROGRAM_FAILED: Final = re.compile(r"prog '(\w+)': (?:BPF program load failed|failed to)")
+
+
+def _not_loaded(problem: LibbpfError, description: Description, options: Options) -> Diagnostic:
+    """What libbpf said about a load that failed, at the probe that it is about."""
+    verifier = _PROGRAM_LOG.search(problem.log)
+    named = verifier["program"] if verifier else None
+    if named is None and (failed := _PROGRAM_FAILED.search(problem.log)):
+        named = failed[1]
+    probe = next((p for p in description.probes if named in (p.symbol, p.entry)), None)
+    where = options.where(probe.name) if probe is not None else None
+    said = [line for line in problem.log.replace("libbpf: ", "").splitlines() if line.strip()]
+    if verifier and verifier["log"].strip():
+        log = [line for line in verifier["log"].splitlines() if line.strip()]
+        end = [line for line in log if not line.startswith("processed ")]
+        return Diagnostic(
+            "SP430",
+            f"the kernel's verifier rejects the program of `{probe.name if probe else named}`: {end[-1] if end else problem.message}",
+            where,
+            tuple(end[-_SHOWN_LOG_LINES:-1]),
+            "this is a bug of specc, or the kernel is older than what the spec needs; -v shows the whole log",
+        )
+    if (
+        probe is not None
+        and probe.kind in TRAMPOLINE_KINDS
+        and problem.errno in (errno.EPERM, errno.ENOENT, errno.ESRCH)
+    ):
+        return Diagnostic(
+            "SP424", f"the kernel of this machine ({os.uname().release}) does not load {probe.kind} programs: "
+            f"{problem.message}", where, tuple(said[:_SHOWN_LOG_LINES]), "use a kprobe instead",
+        )  # fmt: skip
+    if description.events_map in problem.log and description.buffer == "ring":
+        return Diagnostic(
+            "SP425", f"the kernel of this machine ({os.uname().release}) does not give a ring buffer: {problem.message}",
+            None, tuple(said[:_SHOWN_LOG_LINES]), "kernels before 5.8 need `buffer: {perf: 64}` in the spec",
+        )  # fmt: skip
+    return Diagnostic(
+        "SP431", f"the object cannot be loaded: {problem.message}", where, tuple(said[:_SHOWN_LOG_LINES]),
+        "`specc doctor` says what works on this machine",
+    )  # fmt: skip
+
+
+def _attach(session: Session, program: _Program, fd: int, options: Options, report: Report) -> Attachment:
+    """Raises Refused."""
+    probe, attacher = program.probe, session.attacher
+    try:
+        if probe.kind in TRAMPOLINE_KINDS:
+            if options.attach in ("perf", "legacy"):
+                raise NoMode(f"{probe.kind} programs are attached by a link only")
+            return attacher.trampoline(fd)
+        if probe.kind in KERNEL_KINDS:
+            return attacher.kernel(fd, kernel_symbol(probe), at_return=program.at_return)
+        assert probe.target is not None
+        place = session.places[probe.name]
+        pid = probe.target.pid if probe.target.pid is not None else options.pid
+        return attacher.user(fd, place.path, place.offset, at_return=program.at_return, pid=pid)
+    except NoMode as problem:
+        report.error("SP423", f"cannot attach `{probe.name}` by `{options.attach}`: {problem}",
+                     options.where(probe.name), help="`--attach auto` takes what works")  # fmt: skip
+    except (OSError, LibbpfError) as failure:
+        number = failure.errno or 0
+        notes = []
+        if probe.function is not None and probe.kind not in TRAMPOLINE_KINDS:
+            why = why_not_attached(kernel_symbol(probe))
+            if why is not None:
+                report.error("SP443", why, options.where(probe.name),
+                             help="probe its caller, or a function that it calls")  # fmt: skip
+                raise Refused from None
+        if number in (errno.EACCES, errno.EPERM) and not has_capability("CAP_SYS_ADMIN"):
+            # Linux 6.16, and stable kernels since, took uprobes back from CAP_PERFMON.
+            report.error("SP421", f"this process has no CAP_SYS_ADMIN, and this kernel wants it for {probe.kind}s",
+                         options.where(probe.name), help="run it as root, or give it this capability")  # fmt: skip
+            raise Refused from None
+        if isinstance(failure, LibbpfError):
+            notes += failure.log.replace("libbpf: ", "").splitlines()[-_SHOWN_LOG_LINES:]
+        report.error("SP426", f"the kernel does not attach `{probe.name}`: {_words(number)}", options.where(probe.name),
+                     notes=notes, help=_HINTS.get(number))  # fmt: skip
+    raise Refused
+
+
+_ENOTSUPP: Final = 524  # of the kernel's own, without a text in libc
+_HINTS: Final = {
+    _ENOTSUPP: "this kernel's trampolines do not take this function's arguments; use a kprobe",
+    errno.EACCES: "`specc doctor` says which capabilities are missing",
+    errno.EPERM: "`specc doctor` says which capabilities are missing",
+    errno.EBUSY: "something else holds the function; try `--attach perf`",
+}
+
+
+def _words(number: int) -> str:
+    return (
+        "not supported (ENOTSUPP)"
+        if number == _ENOTSUPP
+        else f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
+    )

@@ -1,0 +1,110 @@
+"""Probe events of tracefs, for kernels that have no PMU for probes: made by a line in a file, removed by another.
+
+In: where a probe goes.  Out: an event's id for perf_event_open.
+
+    with EventFile("uprobe_events") as events:
+        number = events.add("p", "p0", "/bin/bash:0xc6c10")
+        events.remove("p0")
+
+The group of our events names this process and its start, so that the next run knows which were left by a killed one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+from types import TracebackType
+from typing import Final
+
+from specc.run.system import process_started
+
+FILES: Final = ("kprobe_events", "uprobe_events")
+_OURS: Final = re.compile(rb"^[pr]\d*:(specc_(\d+)_(\d+)/\S+)", re.MULTILINE)
+
+
+def find_tracefs() -> str | None:
+    """Where tracefs is mounted, and can be used."""
+    try:
+        with open("/proc/mounts", encoding="utf-8", errors="surrogateescape") as file:
+            rows = [line.split(" ") for line in file]
+    except FileNotFoundError:
+        return None
+    places = [r[1] for r in rows if r[2] == "tracefs"] + [f"{r[1]}/tracing" for r in rows if r[2] == "debugfs"]
+    return next((p for p in places if os.access(f"{p}/events", os.X_OK)), None)
+
+
+class EventFile:
+    """`kprobe_events` or `uprobe_events`, open from the first event to the last, whatever this process gives up."""
+
+    def __init__(self, tracefs: str, name: str) -> None:
+        self._root = tracefs
+        self._group = f"specc_{os.getpid()}_{process_started(os.getpid()) or 0}"
+        # O_APPEND: without it, opening the file for writing removes everybody's events.
+        self._fd = os.open(f"{tracefs}/{name}", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def __enter__(self) -> EventFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def add(self, kind: str, name: str, place: str) -> int:
+        """An event at `place`, a symbol or PATH:OFFSET; `kind` is "p" or "r". Its id. Raises OSError."""
+        os.write(self._fd, os.fsencode(f"{kind}:{self._group}/{name} {place}\n"))
+        try:
+            with open(f"{self._root}/events/{self._group}/{name}/id", encoding="ascii") as file:
+                return int(file.read())
+        except BaseException:
+            self.remove(name)
+            raise
+
+    def remove(self, name: str) -> None:
+        """Raises OSError."""
+        _remove(self._fd, f"{self._group}/{name}".encode())
+
+
+def _remove(fd: int, event: bytes) -> None:
+    # A perf event that was just closed lets go of it a moment later.
+    for pause in (0.001, 0.004, 0.016, 0.064, 0.256, 0):
+        try:
+            os.write(fd, b"-:%s\n" % event)
+            return
+        except OSError as problem:
+            if problem.errno == errno.ENOENT:
+                return
+            if problem.errno != errno.EBUSY or not pause:
+                raise
+        time.sleep(pause)
+
+
+def remove_leftovers(tracefs: str) -> list[str]:
+    """Remove the events of runs that were killed; their names. What is still in use is somebody's, and stays."""
+    removed: list[str] = []
+    for name in FILES:
+        try:
+            with open(f"{tracefs}/{name}", "rb") as file:
+                events = _OURS.findall(file.read())
+        except OSError:
+            continue  # this kernel has no such probes, or we may not see them
+        dead = [event for event, pid, started in events if process_started(int(pid)) != int(started)]
+        if not dead:
+            continue
+        try:
+            fd = os.open(f"{tracefs}/{name}", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            for event in dead:
+                try:
+                    os.write(fd, b"-:%s\n" % event)
+                except OSError:
+                    continue  # in use: its owner is in another pid namespace
+                removed.append(event.decode())
+        finally:
+            os.close(fd)
+    return removed

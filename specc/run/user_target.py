@@ -1,0 +1,184 @@
+"""Where a user probe goes: a file and the offset of the code in it, which is what the kernel wants to know.
+
+In: a `Target` of the program and the place where the spec names it.  Out: a `UserPlace`; Stop says why there is none.
+
+    find_user_place(Target("libc.so.6", "malloc", 0, None), None)     # UserPlace("/lib/.../libc.so.6", 0x9a0d0, ...)
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from specc.diagnostics import Diagnostic, Location, Severity, Stop, did_you_mean, stop
+from specc.elf import (
+    EM_X86_64,
+    ET_DYN,
+    ET_EXEC,
+    STT_FUNC,
+    STT_GNU_IFUNC,
+    STT_NOTYPE,
+    Elf,
+    NotElf,
+    Symbol,
+    file_offset,
+    is_code,
+    read_elf,
+    symbols,
+)
+from specc.ir import Target
+from specc.noun import dataclass
+from specc.run.files import find_file
+
+_COPIES: Final = re.compile(r"\.(isra|constprop|part|cold|lto_priv)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class UserPlace:
+    """`inode` tells whether the file was replaced since. `notes` are warnings about the choice that was made."""
+
+    path: str
+    offset: int
+    inode: tuple[int, int]
+    notes: tuple[Diagnostic, ...] = ()
+
+
+class UserTargets:
+    """Places in ELF files; each file is read once, however many probes it has."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None, pid: int | None = None) -> None:
+        self._environ = os.environ if environ is None else environ
+        self._pid = pid
+        self._files: dict[str, tuple[Elf, tuple[int, int]]] = {}
+
+    def find(self, target: Target, where: Location | None) -> UserPlace:
+        """Raises Stop."""
+        path = find_file(target.path, where, self._environ, target.pid or self._pid)
+        elf, inode = self._open(path, where)
+        if elf.machine != EM_X86_64:
+            raise stop("SP449", f"`{path}` is not x86-64 code (its ELF machine is {elf.machine})", where)
+        if elf.type not in (ET_EXEC, ET_DYN):
+            raise stop("SP449", f"`{path}` is neither a program nor a shared library", where, help=_LINKED)
+        try:
+            if target.symbol is None:
+                return _at_offset(elf, path, inode, target.offset, where)
+            return _at_symbol(elf, path, inode, target.symbol, target.offset, where)
+        except NotElf as problem:
+            raise stop("SP449", f"cannot read `{path}`: {problem}", where) from None
+
+    def _open(self, path: str, where: Location | None) -> tuple[Elf, tuple[int, int]]:
+        if path not in self._files:
+            try:
+                with open(path, "rb") as file:
+                    status = os.fstat(file.fileno())
+                    data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if status.st_size else b""
+                    self._files[path] = (read_elf(memoryview(data)), (status.st_dev, status.st_ino))
+            except OSError as problem:
+                raise stop("SP449", f"cannot read `{path}`: {problem.strerror}", where) from None
+            except NotElf as problem:
+                raise stop("SP449", f"`{path}` has no code to probe: {problem}", where, help=_script(path)) from None
+        return self._files[path]
+
+
+_LINKED = "a uprobe needs a file that processes run: link it first"
+
+
+def _script(path: str) -> str | None:
+    with open(path, "rb") as file:
+        head = file.read(64)
+    if head.startswith(b"#!"):
+        return f"it is a script: probe its interpreter, {head[2:].splitlines()[0].decode('utf-8', 'replace').strip()}"
+    if head.startswith(b"/* GNU ld"):
+        return "it is a text for the linker; name the library that processes load, with its number: libc.so.6"
+    return None
+
+
+def _at_offset(elf: Elf, path: str, inode: tuple[int, int], offset: int, where: Location | None) -> UserPlace:
+    if not is_code(elf, offset):
+        raise stop("SP450", f"there is no code at offset {offset:#x} of `{path}`", where,
+                   help="without a symbol, the offset counts from the beginning of the file")  # fmt: skip
+    return UserPlace(path, offset, inode)
+
+
+def _at_symbol(
+    elf: Elf, path: str, inode: tuple[int, int], wanted: str, offset: int, where: Location | None
+) -> UserPlace:
+    name, _, version = wanted.partition("@")
+    version = version.removeprefix("@")
+    named = symbols(elf, name)
+    if not named:
+        raise _no_symbol(elf, path, name, where)
+    if version:
+        chosen = [s for s in named if s.version == version]
+        if not chosen:
+            known = sorted({s.version for s in named if s.version})
+            raise stop("SP447", f"`{name}` in `{path}` has no version `{version}`", where,
+                       help=did_you_mean(version, known), notes=[f"versions: {', '.join(known) or 'none'}"])  # fmt: skip
+    else:
+        chosen = [s for s in named if s.default] or named
+    if any(s.type == STT_GNU_IFUNC for s in chosen):
+        raise stop(
+            "SP448",
+            f"`{name}` in `{path}` is an indirect function: the symbol is a resolver, which runs once and picks the code",
+            where,
+            help="probe the implementation that it picks, by its own name or by an offset",
+        )
+    code = [s for s in chosen if s.type in (STT_FUNC, STT_NOTYPE)]
+    if not code:
+        raise stop("SP448", f"`{name}` in `{path}` is not a function", where, help="a uprobe needs code")
+    shared = [s for s in code if not s.local] or code
+    addresses = sorted({s.value for s in shared})
+    if len(addresses) > 1:
+        raise stop(
+            "SP447",
+            f"`{path}` has {len(addresses)} functions called `{name}`",
+            where,
+            notes=[f"at offset {file_offset(elf, a) or 0:#x} of the file" for a in addresses],
+            help="say which by `offset`, without `symbol`",
+        )
+    at = file_offset(elf, addresses[0] + offset)
+    if at is None:
+        raise stop("SP450", f"`{wanted}{f'+{offset:#x}' if offset else ''}` is not in the code of `{path}`", where)
+    size = max(s.size for s in shared)
+    if offset and size and offset >= size:
+        raise stop("SP450", f"`{name}` in `{path}` has {size} bytes, so {offset:#x} is not in it", where)
+    return UserPlace(path, at, inode, tuple(_other_versions(named, shared[0], version, path, where)))
+
+
+def _other_versions(
+    named: list[Symbol], chosen: Symbol, version: str, path: str, where: Location | None
+) -> list[Diagnostic]:
+    others = sorted({s.version for s in named if s.version and s.value != chosen.value})
+    if version or not others or chosen.version is None:
+        return []
+    return [
+        Diagnostic(
+            "SP451",
+            f"`{chosen.name}` in `{path}` has several versions; the probe is on the default one, {chosen.version}",
+            where,
+            notes=(f"programs that were linked long ago may call: {', '.join(others)}",),
+            help=f"to be explicit: {chosen.name}@@{chosen.version}",
+            severity=Severity.WARNING,
+        )
+    ]
+
+
+def _no_symbol(elf: Elf, path: str, name: str, where: Location | None) -> Stop:
+    every = symbols(elf)
+    functions = {s.name for s in every if s.type == STT_FUNC}
+    copies = sorted(n for n in functions if n.startswith(f"{name}.") and _COPIES.search(n))
+    notes = []
+    if copies:
+        notes.append(
+            f"the compiler made {', '.join(copies)} of it, whose arguments may differ; it is not the function itself"
+        )
+    elif elf.find(".symtab") is None:
+        notes.append("the file is stripped: only the functions that it exports have names")
+    else:
+        notes.append("it may be inlined everywhere, or its name may be mangled (C++, Rust)")
+    mangled = sorted(n for n in functions if n.startswith("_") and f"{len(name)}{name}" in n)
+    help = f"did you mean `{mangled[0]}`?" if mangled else did_you_mean(name, functions)
+    return stop("SP447", f"there is no function `{name}` in `{path}`", where, help=help, notes=notes)
