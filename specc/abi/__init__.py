@@ -11,14 +11,14 @@ A prototype of integers and pointers is placed at once. For anything else, the a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Sequence, Set
 from typing import Final
 
 from specc.abi.classify import NO_CLASS, SSE, Hypothesis, classify
 from specc.abi.doubts import COMPILERS, suppose
 from specc.abi.passing import Seat, Seating, seat_arguments
-from specc.layout import data_mask
+from specc.layout import as_clang, data_mask
+from specc.noun import replace
 from specc.place import GENERAL_REGISTERS, STACK, Argument, Piece, Placement, Result
 from specc.prototype import (
     Array,
@@ -136,7 +136,7 @@ def _agree(name: str | None, ctype: CType, seats: Sequence[tuple[Hypothesis, Sea
     if _differ(seats):
         seats = _with_data(ctype, seats)
     if _differ(seats):
-        places = _alternatives(seats)
+        places = _alternatives(seats, {h.label for h, _ in seats})
         told = "; ".join(f"{place_text(pieces)} ({label})" for label, pieces in places)
         because = f", as the place of {culprit} is" if culprit else ""
         cls = "/".join(dict.fromkeys(s.cls for _, s in seats))
@@ -162,20 +162,22 @@ def _differ(seats: Sequence[tuple[Hypothesis, Seat]]) -> bool:
 
 def _with_data(ctype: CType, seats: Sequence[tuple[Hypothesis, Seat]]) -> list[tuple[Hypothesis, Seat]]:
     """The same without pieces that hold no data: whether a register is spent on unnamed bits does not matter here."""
-    mask = data_mask(ctype)
+    masks = {"gcc": data_mask(ctype), "clang": data_mask(as_clang(ctype))}
 
-    def holds(p: Piece) -> bool:
-        return any(mask[p.arg_offset : p.arg_offset + p.size])
+    def keep(h: Hypothesis, s: Seat) -> Seat:
+        mask = masks[h.compiler]
+        return replace(s, pieces=tuple(p for p in s.pieces or () if any(mask[p.arg_offset : p.arg_offset + p.size])))
 
-    return [(h, replace(s, pieces=tuple(p for p in s.pieces or () if holds(p)))) for h, s in seats]
+    return [(h, keep(h, s)) for h, s in seats]
 
 
-def _alternatives(seats: Sequence[tuple[Hypothesis, Seat]]) -> tuple[tuple[str, tuple[Piece, ...]], ...]:
-    """The possible places, each with who puts the argument there."""
+def _alternatives(
+    seats: Sequence[tuple[Hypothesis, Seat]], everyone: Set[str]
+) -> tuple[tuple[str, tuple[Piece, ...]], ...]:
+    """The possible places, each with who of `everyone` puts the argument there."""
     groups: dict[tuple[Piece, ...], list[Hypothesis]] = {}
     for h, s in seats:
         groups.setdefault(s.pieces or (), []).append(h)
-    everyone = {h.label for h, _ in seats}
     places: list[tuple[str, tuple[Piece, ...]]] = []
     for pieces, group in groups.items():
         labels = dict.fromkeys(h.label for h in group)
@@ -224,8 +226,10 @@ def _agree_on_result(ctype: CType, seats: Sequence[tuple[Hypothesis, Seat]]) -> 
 def _result_places(seats: Sequence[tuple[Hypothesis, Seat]]) -> list[tuple[str, tuple[Piece, ...], bool]]:
     memory = [(h, s) for h, s in seats if s.cls == "MEMORY"]
     rest = [(h, s) for h, s in seats if s.cls != "MEMORY"]
-    return [(label, p, False) for label, p in _alternatives(rest)] + [
-        (label, p, True) for label, p in _alternatives(memory)
+    everyone = {h.label for h, _ in seats}
+    return [
+        *((label, p, False) for label, p in _alternatives(rest, everyone)),
+        *((label, p, True) for label, p in _alternatives(memory, everyone)),
     ]
 
 
