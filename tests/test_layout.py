@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +37,6 @@ from specc.prototype import (
     Complex,
     CType,
     Enum,
-    Int,
     Member,
     Pointer,
     Qualified,
@@ -70,7 +71,11 @@ static void bits(const void *object, unsigned size) {
 
 
 def attributes(m: Member | Record) -> str:
-    words = (["packed"] if m.packed else []) + (["transparent_union"] if getattr(m, "transparent", False) else []) + ([f"aligned({m.aligned})"] if m.aligned else [])
+    words = (
+        (["packed"] if m.packed else [])
+        + (["transparent_union"] if getattr(m, "transparent", False) else [])
+        + ([f"aligned({m.aligned})"] if m.aligned else [])
+    )
     return f" __attribute__(({', '.join(words)}))" if words else ""
 
 
@@ -209,8 +214,8 @@ def make_records(seed: int, count: int, *, bit_int: bool = False) -> Iterator[Re
         if not bitty or rng.random() < 0.3:
             return Member(name, some_type(), 0, None, aligned, packed)
         t = rng.choice(bits)
-        most = 1 if t is BOOL else t.width if isinstance(t, BitInt) else min(64, size_of(t) * 8)
-        width = rng.choice([1, 3, 7, 8, 9, 13, 16, 17, 31, 32, 33, 48, 63, 64, most, most, rng.randint(1, 64)])
+        most = 1 if t is BOOL else t.width if isinstance(t, BitInt) else size_of(t) * 8
+        width = rng.choice([1, 3, 7, 8, 9, 13, 16, 17, 31, 32, 33, 48, 63, 64, 128, most, most, rng.randint(1, 64)])
         if rng.random() < 0.15 and align_of(narrow := some_typedef(t)) <= 16:
             t = narrow
         if rng.random() < 0.15:
@@ -248,6 +253,136 @@ def contains_flexible(t: CType) -> bool:
             return any(contains_flexible(m.type) for m in members or ())
         case _:
             return False
+
+
+def bits(name: str, t: CType, width: int, *, aligned: int | None = None, packed: bool = False) -> Member:
+    return Member(name, t, 0, width, aligned, packed)
+
+
+def plain(name: str, t: CType, *, aligned: int | None = None, packed: bool = False) -> Member:
+    return Member(name, t, 0, None, aligned, packed)
+
+
+def lowered(t: CType, align: int) -> Typedef:
+    return Typedef(f"at{align}_{spell(t).replace(' ', '_')}", t, align)
+
+
+def struct(*members: Member, **attributes: Any) -> Record:
+    return lay_out("struct", f"n{next(NUMBER)}", members, **attributes)
+
+
+def union(*members: Member, **attributes: Any) -> Record:
+    return lay_out("union", f"n{next(NUMBER)}", members, **attributes)
+
+
+NUMBER = itertools.count()
+INNER = lay_out("union", None, [plain("whole", LONG), plain("half", INT)])
+SHAPES = {
+    "empty": struct(),
+    "empty, aligned": struct(aligned=16),
+    "empty union": union(),
+    "holes": struct(plain("a", CHAR), plain("b", LONG), plain("c", CHAR)),
+    "packed": struct(plain("a", CHAR), plain("b", LONG), plain("c", CHAR), packed=True),
+    "packed and aligned": struct(plain("a", CHAR), plain("b", LONG), packed=True, aligned=4),
+    "packed member": struct(plain("a", CHAR), plain("b", LONG, packed=True)),
+    "packed member, aligned to 2": struct(plain("a", CHAR), plain("b", LONG, packed=True, aligned=2)),
+    "aligned member of a packed record": struct(plain("a", CHAR), plain("b", INT, aligned=8), packed=True),
+    "aligned cannot lower a member": struct(plain("a", CHAR), plain("b", LONG, aligned=2)),
+    "aligned cannot lower a record": struct(plain("a", LONG), aligned=2),
+    "a typedef can lower": struct(plain("a", CHAR), plain("b", lowered(LONG, 2))),
+    "a typedef can raise": struct(plain("a", CHAR), plain("b", lowered(CHAR, 16))),
+    "packed supersedes the typedef": struct(plain("a", CHAR), plain("b", lowered(INT, 16)), packed=True),
+    "pack(2)": struct(plain("a", CHAR), plain("b", LONG), pack=2),
+    "pack(4) limits aligned members": struct(plain("a", CHAR), plain("b", LONG, aligned=16), pack=4),
+    "pack does not limit the record's": struct(plain("a", CHAR), plain("b", LONG), pack=1, aligned=16),
+    "bit-fields": struct(bits("a", INT, 3), bits("b", INT, 30), bits("c", CHAR, 7), bits("d", LONG, 40)),
+    "bit-fields, packed": struct(bits("a", INT, 3), bits("b", INT, 30), bits("d", LONG, 40), packed=True),
+    "bit-field in the tail": struct(plain("a", INT), plain("b", CHAR), bits("c", INT, 8), bits("d", INT, 17)),
+    "bit-field after a wider one": struct(bits("a", LONG, 33), bits("b", SHORT, 9), bits("c", BOOL, 1)),
+    "zero width": struct(bits("a", CHAR, 3), bits("", INT, 0), bits("b", CHAR, 3)),
+    "zero width, packed": struct(bits("a", CHAR, 3), bits("", LONG, 0), bits("b", CHAR, 3), packed=True),
+    "zero width at the end": struct(plain("a", CHAR), bits("", LONG, 0)),
+    "zero width under pack": struct(plain("a", CHAR), bits("", INT, 0), plain("b", CHAR), pack=1),
+    "unnamed bits do not align": struct(plain("a", CHAR), bits("", LONG, 20), plain("b", CHAR)),
+    "aligned bit-field": struct(bits("a", INT, 3), bits("b", INT, 3, aligned=4), bits("c", INT, 3)),
+    "aligned bit-field, packed": struct(bits("a", INT, 3), bits("b", INT, 3, aligned=2), packed=True),
+    "bit-fields under pack(1)": struct(plain("a", CHAR), bits("b", INT, 30), bits("c", INT, 30), pack=1),
+    "a whole bit-field": struct(bits("a", INT, 3), bits("b", CHAR, 8), bits("c", INT, 32)),
+    "128 bits": struct(bits("a", INT128, 100), bits("b", INT128, 28), bits("c", INT128, 128)),
+    "enums": struct(bits("a", ENUM, 3), plain("b", BIG_ENUM), bits("c", BIG_ENUM, 41)),
+    "flexible array": struct(plain("n", CHAR), plain("rest", Array(LONG, None))),
+    "zero-length array": struct(plain("a", CHAR), plain("none", Array(LONG, 0)), plain("b", CHAR)),
+    "union": union(plain("a", Array(CHAR, 9)), plain("b", INT), bits("c", LONG, 3)),
+    "union, packed": union(plain("a", Array(CHAR, 9)), plain("b", LONG), packed=True),
+    "anonymous union": struct(plain("a", CHAR), plain("", INNER), plain("b", CHAR)),
+    "long double": struct(plain("a", CHAR), plain("b", LONG_DOUBLE), plain("c", Complex(FLOAT))),
+    "two layouts: a lowered whole bit-field": struct(bits("a", lowered(INT, 2), 32)),
+    "two layouts: aligned above pack": struct(bits("a", INT, 3), bits("b", INT, 3, aligned=16), pack=4),
+}
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_named_shapes(compiler: str, tmp_path: Path) -> None:
+    compare(compiler, list(SHAPES.values()), tmp_path)
+
+
+def test_two_layouts_are_told() -> None:
+    for name, record in SHAPES.items():
+        assert (record.clang is not None) == bool(record.doubt) == name.startswith("two layouts"), name
+    outer = struct(plain("a", CHAR), plain("b", Array(SHAPES["two layouts: a lowered whole bit-field"], 1)))
+    assert outer.clang is not None and (outer.size, outer.clang.size) == (8, 6)
+    assert "gcc" in outer.doubt and "clang" in outer.doubt
+
+
+@pytest.mark.parametrize(
+    ("member", "told"),
+    [
+        (
+            plain("x", Unknown("_Decimal64", "specc does not know it")),
+            "`x` has type `_Decimal64`: specc does not know it",
+        ),
+        (plain("x", Array(Record("struct", "later", None), 2)), "`x`: `struct later` is incomplete here"),
+        (plain("x", VOID), "`x` is not an object"),
+        (plain("x", Qualified(SHAPES["holes"], ("_Atomic",))), "`x` is an _Atomic aggregate"),
+        (bits("x", lowered(CHAR, 32), 3), "depends on compiler flags"),
+    ],
+)
+def test_what_cannot_be_laid_out_is_incomplete(member: Member, told: str) -> None:
+    record = struct(plain("a", INT), member)
+    assert record.members is None and not record.complete
+    assert told in record.doubt
+    assert record.doubt in struct(plain("inner", record)).doubt
+
+
+def test_exactness_is_handed_on() -> None:
+    vague = replace(SHAPES["holes"], exact=False)
+    assert not struct(plain("a", Array(vague, 2))).exact
+    assert struct(plain("a", Pointer(vague))).exact
+
+
+MASKS = [
+    (INT, "ffffffff"),
+    (BOOL, "ff"),
+    (LONG_DOUBLE, "ff" * 10 + "00" * 6),
+    (Complex(LONG_DOUBLE), ("ff" * 10 + "00" * 6) * 2),
+    (Array(SHORT, 3), "ff" * 6),
+    (Array(CHAR, None), ""),
+    (BitInt(13, True, 2, 2), "ff1f"),
+    (Typedef("t", Qualified(Vector(FLOAT, 16), ("const",))), "ff" * 16),
+    (SHAPES["holes"], "ff" + "00" * 7 + "ff" * 8 + "ff" + "00" * 7),
+    (SHAPES["bit-fields"], "07000000" + "ffffff3f" + "ffffffffff7f" + "0000"),
+    (SHAPES["unnamed bits do not align"], "ff000000ff"),
+    (SHAPES["union"], "ff" * 9 + "00" * 7),
+    (SHAPES["anonymous union"], "ff" + "00" * 7 + "ff" * 8 + "ff" + "00" * 7),
+    (SHAPES["flexible array"], "ff" + "00" * 7),
+    (Array(struct(plain("c", CHAR), plain("s", SHORT)), 2), "ff00ffff" * 2),
+    (VOID, ""),
+]
+
+
+@pytest.mark.parametrize(("ctype", "mask"), MASKS)
+def test_data_mask(ctype: CType, mask: str) -> None:
+    assert data_mask(ctype).hex() == mask
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
