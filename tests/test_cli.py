@@ -184,7 +184,7 @@ def _damage_missing(generated: Path) -> None:
 
 
 def _damage_stale(generated: Path) -> None:
-    (generated.parent / "specs" / "include" / "demo.h").write_text(HEADER.replace("short", "char"))
+    (generated.parent / "specs" / "include" / "demo.h").write_text(HEADER.replace("short", "int"))
 
 
 def _damage_edited(generated: Path) -> None:
@@ -271,10 +271,10 @@ def test_make_rebuilds_by_the_d_file(project: Path) -> None:
     assert "up to date" in make()
     header = project / "specs" / "include" / "demo.h"
     later = time.time() + 5
-    header.write_text(HEADER.replace("short", "char"))
+    header.write_text(HEADER.replace("short", "int"))
     os.utime(header, (later, later))
     assert "specc build" in make()
-    assert "char seventh" in (project / "generated" / "demo.bpf.c").read_text()
+    assert "int seventh" in (project / "generated" / "demo.bpf.c").read_text()
     # A header that is deleted together with its mention does not stop make.
     header.unlink()
     spec = project / "specs" / "demo.yaml"
@@ -646,13 +646,28 @@ def test_new_makes_a_spec_that_is_right(header: Path) -> None:
     done = specc("new", "foo", "--header", "include/foo.h", "-o", "specs/foo.yaml", cwd=header)
     assert done == Done(0, "", "wrote specs/foo.yaml\n")
     text = (header / "specs" / "foo.yaml").read_text()
-    assert all(f"      - {name} " in text for name in "abcdefg")
+    assert all(f"      - {name} " in text for name in "abcdef")
+    assert "      # - {g: {type: unsigned char}}" in text
     assert specc("check", "specs", cwd=header) == Done(0, "", "1 spec checked, nothing wrong\n")
     again = specc("new", "foo", "--header", "include/foo.h", "-o", "specs/foo.yaml", "--output-format", "concise", cwd=header)  # fmt: skip
     assert (again.code, "SP505" in again.err) == (1, True)
     assert (header / "specs" / "foo.yaml").read_text() == text
+    (header / "specs" / "foo.yaml").write_text(text.replace("# - {g:", "- {g:"))
+    assert specc("check", "specs", cwd=header) == Done(0, "", "1 spec checked, nothing wrong\n")
     nowhere = specc("new", "foo", "--header", "include/foo.h", "-o", "no/foo.yaml", "--output-format", "concise", cwd=header)  # fmt: skip
     assert (nowhere.code, "SP506" in nowhere.err) == (1, True)
+
+
+@compiles
+def test_new_keeps_what_the_header_needs(tmp_path: Path) -> None:
+    (tmp_path / "inc").mkdir()
+    (tmp_path / "inc" / "types.h").write_text("typedef int number;\n")
+    (tmp_path / "f.h").write_text("#include <types.h>\nint f(number a\n#if WIDE == 2\n, number b\n#endif\n);\n")
+    (tmp_path / "specs").mkdir()
+    done = specc("new", "f", "--header", "f.h", "-I", "inc", "-D", "WIDE=2", "-o", "specs/f.yaml", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert specc("check", "specs", cwd=tmp_path) == Done(0, "", "1 spec checked, nothing wrong\n")
+    assert "      - b " in (tmp_path / "specs" / "f.yaml").read_text()
 
 
 @compiles
@@ -723,6 +738,11 @@ def test_a_compiler_that_is_not_there_is_3(project: Path) -> None:
         assert "SP405 no compiler `gone/clang` (asked for by" in done.err
 
 
+def _interruptible() -> None:
+    """A shell that runs things in the background has them ignore Ctrl-C, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(REAL_CLANG is None, reason="no clang on PATH")
 def test_ctrl_c_is_130_and_leaves_nothing(project: Path) -> None:
     """The compiler hangs; Ctrl-C reaches the whole group, as from a terminal."""
@@ -746,6 +766,7 @@ def test_ctrl_c_is_130_and_leaves_nothing(project: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=_interruptible,
     )
     started = project.parent / "started"
     deadline = time.monotonic() + PATIENCE

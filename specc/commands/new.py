@@ -10,10 +10,10 @@ from pathlib import Path
 from specc.commands.common import FINDINGS, FINE, exit_code, tell
 from specc.commands.show import command_line, prototypes_named
 from specc.diagnostics import Report, Stop
-from specc.lower.arguments import argument_names, place_text
+from specc.lower.arguments import argument_names, has_plain_char, place_text
 from specc.pipeline import session as open_session
 from specc.place import Placement
-from specc.prototype import Prototype, Void, bare, spell, spell_prototype
+from specc.prototype import Prototype, Record, Void, bare, spell, spell_prototype
 
 
 def run(options: argparse.Namespace) -> int:
@@ -53,12 +53,18 @@ def spec_text(prototype: Prototype, placement: Placement, options: argparse.Name
     """The YAML of a spec that records everything that can be read."""
     name = prototype.name.strip("_") or "probe"
     lines = ["specc: 1", f"name: {name}", f"description: Calls of {prototype.name}."]
+    base = Path(options.output).resolve().parent if options.output else Path.cwd()
     if options.header:
-        base = Path(options.output).resolve().parent if options.output else Path.cwd()
         headers = [h if h.startswith("<") else os.path.relpath(Path(h).resolve(), base) for h in options.header]
         lines.append(f"headers: [{', '.join(_quoted(h) for h in headers)}]")
     if options.include:
-        lines.append(f"include_dirs: [{', '.join(_quoted(i) for i in options.include)}]")
+        folders = [os.path.relpath(Path(i).resolve(), base) for i in options.include]
+        lines.append(f"include_dirs: [{', '.join(_quoted(f) for f in folders)}]")
+    if options.define:
+        defines = (
+            (name, value if equals else "1") for name, equals, value in (d.partition("=") for d in options.define)
+        )
+        lines.append(f"defines: {{{', '.join(f'{name}: {_quoted(value)}' for name, value in defines)}}}")
     lines += ["probes:", f"  # {spell_prototype(prototype)}"]
     if options.uprobe is not None:
         lines.append(f"  - uprobe: {{path: {_quoted(options.uprobe)}, symbol: {prototype.name}}}")
@@ -66,11 +72,18 @@ def spec_text(prototype: Prototype, placement: Placement, options: argparse.Name
         lines.append(f"  - kprobe: {prototype.name}")
     if options.prototype:
         lines.append(f"    prototype: {_quoted(spell_prototype(prototype))}")
+    # Linux has `char` unsigned since 6.2, signed before; of headers nobody knows which Linux they are of.
+    char_known = options.uprobe is not None or not (options.header or options.prototype)
     rows: list[tuple[str, str]] = []
     for label, argument in zip(argument_names(placement), placement.arguments, strict=True):
         declared = spell(argument.type, label)
         if argument.readable and argument.size:
-            rows.append((f"      - {_quoted(label)}", f"# {declared}: {place_text(argument.pieces)}"))
+            if char_known or not has_plain_char(argument.type):
+                rows.append((f"      - {_quoted(label)}", f"# {declared}: {place_text(argument.pieces)}"))
+            elif isinstance(bare(argument.type), Record):
+                rows.append((f"      # - {label}", f"# {declared}: whether its `char` is signed is not known"))
+            else:
+                rows.append((f"      # - {{{label}: {{type: unsigned char}}}}", f"# {declared}: or signed, as before Linux 6.2"))  # fmt: skip
         else:
             why = argument.reason or "it has no bytes"
             rows.append((f"      # - {label}", f"# {declared}: cannot be read: {why}"))
