@@ -155,6 +155,8 @@ def _seat_result(ctype: CType, h: Hypothesis) -> tuple[Seat, bool | None]:
         return Seat(NO_CLASS, None, obstacle), None
     # A result is never an unnamed argument, which is what clang takes all of a variadic function's vectors for.
     classes = classify(ctype, replace(h, variadic=False) if h.variadic else h, h.unnamed[-1] if h.unnamed else 0)
+    if classes == IN_MEMORY and h.compiler == "gcc" and _is_empty(ctype):
+        return Seat(NO_CLASS, ()), False
     if classes == IN_MEMORY:
         # clang returns what is no aggregate in registers, whatever its class; as many of them as it takes.
         scalar = not isinstance(t, Record | Array | Complex | BitInt)

@@ -56,8 +56,10 @@ def _mode(ctype: CType) -> tuple[str, int]:
                 flexible = isinstance(array := bare(m.type), Array) and array.count is None
                 if mode == _BLOCK and (size_of(m.type) or flexible):
                     return _BLOCK
-                if m.bit_width is None and size_of(m.type) == size:
+                if m.bit_width is None and size_of(m.type) == size and _precision(mode) > _precision(whole):
                     whole = mode
+                if kind == "union" and whole == ("long double", 16):
+                    return _BLOCK  # i386.cc, ix86_member_type_forces_blk
             if whole is not None and kind == "struct":
                 return whole
             return _integer_mode(size)
@@ -67,3 +69,13 @@ def _mode(ctype: CType) -> tuple[str, int]:
 
 def _integer_mode(size: int) -> tuple[str, int]:
     return ("integer", size) if size in _FIXED else _BLOCK
+
+
+def _precision(mode: tuple[str, int] | None) -> int:
+    match mode:
+        case ("long double", _):
+            return 80
+        case (_, size):
+            return 8 * size
+        case None:
+            return 0
