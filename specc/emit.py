@@ -72,7 +72,9 @@ def _user_member(field: Field, declarations: Declarations) -> str:
     return f"{field.c_type} {field.name}{count};"
 
 
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
+# By byte: what a C string literal cannot hold as it is.
+_ESCAPES = {byte: f"\\{byte:03o}" for byte in range(256) if not 32 <= byte < 127}
+_ESCAPES |= {ord("\\"): "\\\\", ord('"'): '\\"', ord("\n"): "\\n"}
 
 
 def c_string(text: str) -> str:
@@ -81,11 +83,7 @@ def c_string(text: str) -> str:
     Where an attribute takes one (C2x: an unevaluated string literal), clang refuses escapes that are numbers: printable
     ASCII has none.
     """
-    out = []
-    for byte in text.encode():
-        char = chr(byte)
-        out.append(_ESCAPES.get(char) or (char if 32 <= byte < 127 else f"\\{byte:03o}"))
-    return '"' + "".join(out).replace("??", "?\\?") + '"'
+    return '"' + text.encode().decode("latin-1").translate(_ESCAPES).replace("??", "?\\?") + '"'
 
 
 def comment(text: str) -> str:

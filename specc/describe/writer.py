@@ -43,8 +43,8 @@ def describe(program: Program) -> str:
     return f'{{{", ".join(head)},\n"types": [\n{rows}\n],\n"probes": [\n{joined}\n]}}\n'
 
 
-def _dump(value: Json) -> str:
-    return json.dumps(value, ensure_ascii=True, allow_nan=False)
+# One for all: json.dumps makes a new one for each call whose options are not the usual ones.
+_dump = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
 
 
 def _probe(probe: Probe, types: _Types) -> str:
