@@ -187,6 +187,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        auto_reload=False,  # nobody edits a template while a build runs
         autoescape=False,
     )
     environment.filters.update(c_string=c_string, comment=comment)

@@ -20,6 +20,8 @@ def missing_files(spec: Spec, base: Path, report: Report) -> None:
 
     `base` is the directory of the spec. Names in angle brackets are left to the compiler, which knows where to look.
     """
+    if not spec.include_dirs and not spec.headers:
+        return
     base = Path(os.path.abspath(base))  # not resolve(): see `_look`
     project = _project(base)
     for word in spec.include_dirs:
