@@ -15,14 +15,14 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable
-from ctypes import POINTER, Structure, byref, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_void_p
+from ctypes import POINTER, Structure, byref, c_bool, c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
 from types import TracebackType
 from typing import Any, Final
 
 from specc.diagnostics import stop
 
 WARN, INFO, DEBUG = 0, 1, 2  # enum libbpf_print_level
-BPF_PERF_EVENT: Final = 41  # enum bpf_attach_type
+BPF_PERF_EVENT, BPF_TRACE_UPROBE_MULTI = 41, 48  # enum bpf_attach_type
 OLDEST: Final = (1, 1)
 SONAME: Final = "libbpf.so.1"
 
@@ -46,6 +46,34 @@ class _OpenOptions(Structure):
         ("kernel_log_level", c_uint32),
     )
 
+
+class _LoadOptions(Structure):
+    """struct bpf_prog_load_opts, as far as it is used; libbpf is told the size."""
+
+    _fields_ = (("sz", c_size_t), ("attempts", c_int), ("expected_attach_type", c_int))
+
+
+class _UprobeLink(Structure):
+    """The part of union bpf_attr for BPF_LINK_CREATE, with `uprobe_multi` (linux/bpf.h); libbpf has it since 1.3."""
+
+    _fields_ = (
+        ("prog_fd", c_uint32),
+        ("target_fd", c_uint32),
+        ("attach_type", c_uint32),
+        ("link_flags", c_uint32),
+        ("path", c_char_p),
+        ("offsets", POINTER(c_uint64)),
+        ("ref_ctr_offsets", c_uint64),
+        ("cookies", c_uint64),
+        ("cnt", c_uint32),
+        ("flags", c_uint32),
+        ("pid", c_uint32),
+        ("padding", c_uint32),
+    )
+
+
+_SYS_BPF, _BPF_LINK_CREATE = 321, 28
+_UPROBE_MULTI_RETURN = 1
 
 # int (*)(enum libbpf_print_level, const char *, va_list); a va_list parameter is a pointer (psABI 3.5.7).
 _PRINT = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
@@ -73,7 +101,8 @@ _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "bpf_map__initial_value": (c_void_p, (c_void_p, POINTER(c_size_t))),
     "bpf_map__max_entries": (c_uint32, (c_void_p,)),
     "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p)),
-    "bpf_prog_load": (c_int, (c_int, c_char_p, c_char_p, c_void_p, c_size_t, c_void_p)),
+    "bpf_prog_load": (c_int, (c_int, c_char_p, c_char_p, c_void_p, c_size_t, POINTER(_LoadOptions))),
+    "bpf_program__set_expected_attach_type": (c_int, (c_void_p, c_int)),
     "bpf_link_create": (c_int, (c_int, c_int, c_int, c_void_p)),
     "bpf_raw_tracepoint_open": (c_int, (c_char_p, c_int)),
 }
@@ -98,7 +127,11 @@ class Library:
         self.log: list[str] = []
         self._handle = _load(path or os.environ.get("SPECC_LIBBPF") or SONAME)
         self._level = DEBUG if verbose else INFO
-        self._format = ctypes.CDLL(None).vsnprintf
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._system_call = libc.syscall
+        self._system_call.restype = c_long
+        self._system_call.argtypes = (c_long, c_long, c_void_p, c_size_t)
+        self._format = libc.vsnprintf
         self._format.restype = c_int
         self._format.argtypes = (c_char_p, c_size_t, c_char_p, c_void_p)
         self._callback = _PRINT(self._printed)  # kept: libbpf calls it as long as it is set
@@ -176,14 +209,46 @@ class Library:
 
     def has_perf_links(self) -> bool:
         """Whether a BPF link can hold a perf event. Raises LibbpfError when not even an empty program can be loaded."""
-        # r0 = 0; exit
-        empty = ctypes.create_string_buffer(bytes.fromhex("b700000000000000 9500000000000000"), 16)
-        program = self.check("bpf_prog_load", PROG_TYPES["kprobe"], b"empty", b"GPL", empty, 2, None)
+        program = self._empty_program(0)
         try:
             # A kernel that knows such links looks at the descriptor and finds it bad; an older one at the command.
             return -int(self.call("bpf_link_create", program, -1, BPF_PERF_EVENT, None)) == errno.EBADF
         finally:
             os.close(program)
+
+    def has_uprobe_links(self) -> bool:
+        """Whether a BPF link can hold uprobes without a perf event (Linux 6.6). Raises LibbpfError as above."""
+        program = self._empty_program(BPF_TRACE_UPROBE_MULTI)
+        try:
+            os.close(self.link_uprobe(program, b"/", 0, at_return=False))
+        except LibbpfError as problem:
+            return problem.errno == errno.EBADF  # it is a directory; an older kernel gets no further than the command
+        finally:
+            os.close(program)
+        return False
+
+    def _empty_program(self, attach_type: int) -> int:
+        # r0 = 0; exit
+        empty = ctypes.create_string_buffer(bytes.fromhex("b700000000000000 9500000000000000"), 16)
+        options = _LoadOptions(sz=ctypes.sizeof(_LoadOptions), expected_attach_type=attach_type)
+        return self.check("bpf_prog_load", PROG_TYPES["kprobe"], b"empty", b"GPL", empty, 2, byref(options))
+
+    def link_uprobe(self, program: int, path: bytes, offset: int, *, at_return: bool) -> int:
+        """The link of a program, loaded for BPF_TRACE_UPROBE_MULTI, to one place of a file."""
+        attr = _UprobeLink(
+            prog_fd=program,
+            attach_type=BPF_TRACE_UPROBE_MULTI,
+            path=path,
+            offsets=ctypes.pointer(c_uint64(offset)),
+            cnt=1,
+            flags=_UPROBE_MULTI_RETURN if at_return else 0,
+        )
+        ctypes.set_errno(0)
+        result = self._system_call(_SYS_BPF, _BPF_LINK_CREATE, byref(attr), ctypes.sizeof(attr))
+        if result < 0:
+            number = ctypes.get_errno()
+            raise LibbpfError("BPF_LINK_CREATE", number, os.strerror(number))
+        return int(result)
 
     def possible_cpus(self) -> int:
         return self.check("libbpf_num_possible_cpus")
@@ -240,6 +305,12 @@ class Object:
                 ctypes.memmove(start + offset, value, len(value))
                 return
         raise ValueError("the object has no .rodata")
+
+    def expect(self, program: str, attach_type: int) -> None:
+        """Load this program for that type of attachment."""
+        for item in self._each("bpf_object__next_program"):
+            if self._library.call("bpf_program__name", item) == program.encode():
+                self._library.check("bpf_program__set_expected_attach_type", item, attach_type)
 
     def load(self) -> None:
         """Give it to the kernel. Raises LibbpfError, whose log holds what the verifier said."""

@@ -6,7 +6,7 @@ In: a program's descriptor and where it goes.  Out: an `Attachment`; closing it 
     attachment = attacher.user(program_fd, place, at_return=False, pid=None)
     attachment.close(); attacher.close()
 
-link    the PMU's event and a BPF link that keeps it (kernel 5.15)
+link    a BPF link: for uprobes without anything else (kernel 6.6), or one that keeps the PMU's event (kernel 5.15)
 perf    the PMU's event and its ioctls (kernel 4.17)
 legacy  an event made through tracefs, and the ioctls of its tracepoint (any kernel; the event is removed at the end)
 """
@@ -67,8 +67,15 @@ class Attacher:
         """Raises OSError, LibbpfError, NoMode."""
         return self._probe("kprobe", program, function.encode(), 0, function, at_return, None)
 
-    def user(self, program: int, path: str, offset: int, *, at_return: bool, pid: int | None) -> Attachment:
-        """Raises OSError, LibbpfError, NoMode."""
+    def user(
+        self, program: int, path: str, offset: int, *, at_return: bool, pid: int | None, linked: bool
+    ) -> Attachment:
+        """`linked`: the program was loaded for a link of its own. Raises OSError, LibbpfError, NoMode."""
+        if linked:
+            self.modes.setdefault("uprobe", "link")
+            return Attachment(
+                "link", self._library.link_uprobe(program, os.fsencode(path), offset, at_return=at_return)
+            )
         place = f"{os.path.abspath(path)}:{offset:#x}"
         return self._probe("uprobe", program, os.fsencode(path), offset, place, at_return, pid)
 

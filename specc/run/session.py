@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Protocol
+from typing import Final
 
+from specc.buffers import Reader, open_buffer
 from specc.describe import Description, ProbeDescription
 from specc.diagnostics import Diagnostic, Location, Report, Stop
-from specc.libbpf import LibbpfError, Library, Object
+from specc.libbpf import BPF_TRACE_UPROBE_MULTI, LibbpfError, Library, Object
 from specc.run.attach import Attacher, Attachment, NoMode
 from specc.run.kernel_target import (
     KERNEL_KINDS,
@@ -40,14 +41,6 @@ from specc.run.user_target import UserPlace, UserTargets
 RETURN_KINDS: Final = frozenset({"kretprobe", "uretprobe", "kretsyscall"})
 _SHOWN_LOG_LINES: Final = 12
 _COUNTS: Final = struct.Struct("<QQ")  # struct specc_counts
-
-
-class Reader(Protocol):
-    """What `specc.buffers` opens: records as they come, in batches that are good until the next one."""
-
-    def poll(self, timeout_ms: int) -> Iterable[Sequence[bytes | memoryview]]: ...
-
-    def close(self) -> None: ...
 
 
 class Refused(Exception):
@@ -93,6 +86,7 @@ class Session:
     lost_map: int
     attacher: Attacher
     attachments: list[Attachment] = field(default_factory=list)
+    entries: list[Attachment] = field(default_factory=list)  # that save arguments for a return
     places: dict[str, UserPlace] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     _final: Counts | None = None
@@ -109,10 +103,12 @@ class Session:
 
     def detach(self) -> None:
         """Take every program off; when this returns, no further record will come."""
-        if not self.attachments:
+        if not self.attachments and not self.entries:
             return
-        detach_all(self.attachments)
-        self.attachments.clear()
+        # Returns go before entries: the other way around, the last returns would count as missed.
+        for group in (self.attachments, self.entries):
+            detach_all(group)
+            group.clear()
         wait_for_programs()
 
     def counts(self) -> Counts:
@@ -151,9 +147,9 @@ class Session:
 
 
 def detach_all(attachments: Sequence[Attachment]) -> None:
-    """Close them all, the last one first, and raise the first error only after that.
+    """Close them all, and raise the first error only after that.
 
-    Each close waits for the kernel's readers; many can wait together.
+    Each close waits until no processor runs the program any more; many can wait together.
     """
     problems: list[Exception] = []
 
@@ -163,13 +159,11 @@ def detach_all(attachments: Sequence[Attachment]) -> None:
         except OSError as problem:
             problems.append(problem)
 
-    # A return probe goes before its entry: the other way around its last returns would count as missed.
-    backwards = list(reversed(attachments))
-    if len(backwards) > 32:
-        with ThreadPoolExecutor(32) as pool:
-            list(pool.map(close, backwards))
+    if len(attachments) > 1:
+        with ThreadPoolExecutor(min(64, len(attachments))) as pool:
+            list(pool.map(close, attachments))
     else:
-        for one in backwards:
+        for one in attachments:
             close(one)
     if problems:
         raise problems[0]
@@ -200,14 +194,11 @@ def _open(data: bytes, description: Description, options: Options, report: Repor
     try:
         library = Library(verbose=options.verbose)
         undo.append(library.close)
-        thing = _load(library, data, description, options, report)
+        linked = _linked(library, programs, options)
+        thing = _load(library, data, description, linked, options, report)
         undo.append(thing.close)
         maps, fds = thing.maps, thing.programs
-        import importlib
-
-        reader: Reader = importlib.import_module("specc.buffers").open_buffer(
-            description.buffer, maps[description.events_map], description.buffer_size
-        )
+        reader = open_buffer(description.buffer, maps[description.events_map], description.buffer_size)
         undo.append(reader.close)
         attacher = Attacher(library, options.attach)
         undo.append(attacher.close)
@@ -216,7 +207,9 @@ def _open(data: bytes, description: Description, options: Options, report: Repor
         )
         undo.append(session.detach)
         for program in programs:
-            session.attachments.append(_attach(session, program, fds[program.symbol], options, report))
+            linking = program.symbol in linked
+            group = session.entries if program.symbol == program.probe.entry else session.attachments
+            group.append(_attach(session, program, fds[program.symbol], linking, options, report))
     except BaseException:
         for step in reversed(undo):
             step()
@@ -282,7 +275,23 @@ def _check_pid(options: Options, report: Report) -> None:
                      help="run specc on the host, with the process's number there")  # fmt: skip
 
 
-def _load(library: Library, data: bytes, description: Description, options: Options, report: Report) -> Object:
+def _linked(library: Library, programs: Sequence[_Program], options: Options) -> frozenset[str]:
+    """The programs that go to their uprobes by a link of their own: it costs less than a perf event, and many of them
+    are taken off in the time of one. For one process the kernel's first versions of it filtered wrongly."""
+    users = [p for p in programs if p.probe.target is not None and p.probe.target.pid is None]
+    if not users or options.pid is not None or options.attach not in ("auto", "link") or not library.has_uprobe_links():
+        return frozenset()
+    return frozenset(p.symbol for p in users)
+
+
+def _load(
+    library: Library,
+    data: bytes,
+    description: Description,
+    linked: frozenset[str],
+    options: Options,
+    report: Report,
+) -> Object:
     """The object in the kernel. Raises Refused or Stop."""
     from specc.elf import read_elf, symbols
 
@@ -296,6 +305,8 @@ def _load(library: Library, data: bytes, description: Description, options: Opti
                              help="build it again with this specc")  # fmt: skip
                 raise Refused
             thing.set_constant(constant[0].value, options.pid.to_bytes(4, "little"))
+        for symbol in linked:
+            thing.expect(symbol, BPF_TRACE_UPROBE_MULTI)
         thing.load()
     except LibbpfError as problem:
         if thing is not None:
@@ -354,7 +365,7 @@ def _not_loaded(problem: LibbpfError, description: Description, options: Options
     )  # fmt: skip
 
 
-def _attach(session: Session, program: _Program, fd: int, options: Options, report: Report) -> Attachment:
+def _attach(session: Session, program: _Program, fd: int, linked: bool, options: Options, report: Report) -> Attachment:
     """Raises Refused."""
     probe, attacher = program.probe, session.attacher
     try:
@@ -367,7 +378,7 @@ def _attach(session: Session, program: _Program, fd: int, options: Options, repo
         assert probe.target is not None
         place = session.places[probe.name]
         pid = probe.target.pid if probe.target.pid is not None else options.pid
-        return attacher.user(fd, place.path, place.offset, at_return=program.at_return, pid=pid)
+        return attacher.user(fd, place.path, place.offset, at_return=program.at_return, pid=pid, linked=linked)
     except NoMode as problem:
         report.error("SP423", f"cannot attach `{probe.name}` by `{options.attach}`: {problem}",
                      options.where(probe.name), help="`--attach auto` takes what works")  # fmt: skip
