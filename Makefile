@@ -47,6 +47,8 @@ demo: setup
 	$(call shown,build specs/gup.yaml -o $(DEMO))
 	@printf '\n'
 	@sed -n '/^SEC("kprobe\/__get_user_pages")/,/^}/{p;/^}/q;}' $(DEMO)/gup.bpf.c | sed 's/^/    /'
+	@printf '\n'
+	@.ci/live
 	@printf '\nDone: %s, %s and %s.\n' $(DEMO)/gup.bpf.c $(DEMO)/gup.bpf.o $(DEMO)/gup.h
 	@printf 'Try: .venv/bin/specc show --all --header "<stdio.h>"   or   .venv/bin/specc explain SP201\n'
 
