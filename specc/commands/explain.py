@@ -27,7 +27,8 @@ def run(options: argparse.Namespace) -> int:
         return FINE
     code = options.code.upper()
     if code not in known:
-        hint = did_you_mean(code, known) or "`specc explain` without a code lists them all"
+        near = [k for k in known if k[:3] == code[:3]]  # a code's first digit says what it is about
+        hint = did_you_mean(code, near or known) or "`specc explain` without a code lists them all"
         print(f"specc: no diagnostic has the code `{options.code}`; {hint}", file=sys.stderr)
         return USAGE
     print(known[code].rstrip("\n"))
