@@ -58,6 +58,8 @@ OWNERS = {
     "pycparser": "headers",
     "argparse": "cli commands",
     "subprocess": "build compiler headers",
+    "numpy": "events",
+    "pyarrow": "events",
     "socket": "",
     "urllib": "",
     "jsonschema": "",

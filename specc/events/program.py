@@ -130,7 +130,7 @@ class _Code:
         match of:
             case Leaf(kind="int" | "bits" | "wide"):
                 return self.value(of)
-            case Leaf(kind="bool" | "truth" | "bits truth"):
+            case Leaf(kind="bool" | "truth" | "bits truth" | "wide truth"):
                 return f"B[{self.value(of)}]"
             case Leaf(kind="float"):
                 v = self.variable(of.offset, of.code)
@@ -144,7 +144,7 @@ class _Code:
         match of:
             case Leaf(kind="int" | "bits" | "wide"):
                 return self.value(of)
-            case Leaf(kind="bool" | "truth" | "bits truth"):
+            case Leaf(kind="bool" | "truth" | "bits truth" | "wide truth"):
                 return f"B[{self.value(of)}]"
             case Leaf(kind="text"):
                 return f"C[{self.variable(of.offset, of.code)}]"

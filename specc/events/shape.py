@@ -29,8 +29,8 @@ class Leaf:
     """`code` (of `struct`, little-endian) at `offset`; `kind` says what its result is:
 
     "int", "bool", "float", "text" as they are; "truth" an integer shown as a boolean; "bits" the bits from `shift` on,
-    `width` of them, `signed` or not; "wide" an integer, "number" a floating value and "list" a list, all from bytes by
-    `convert`; "nothing" a value without bytes.
+    `width` of them, `signed` or not; "wide" an integer of `width` bits, "wide truth" a boolean, "number" a floating value and "list" a list, all
+    from bytes by `convert`; "nothing" a value without bytes. A list has its `element`, as it is at offset 0.
     """
 
     offset: int
@@ -40,6 +40,7 @@ class Leaf:
     width: int = 0
     signed: bool = False
     convert: Callable[[bytes], Value] | None = None
+    element: Shape | None = None
 
     @property
     def size(self) -> int:
@@ -101,7 +102,7 @@ def _truth(of: Shape) -> Shape:
         return Leaf(of.offset, of.code, "truth")
     if isinstance(of, Leaf) and of.convert is not None:
         convert = of.convert
-        return Leaf(of.offset, of.code, "list", convert=lambda raw: bool(convert(raw)))
+        return Leaf(of.offset, of.code, "wide truth", convert=lambda raw: bool(convert(raw)))
     if isinstance(of, Leaf) and of.kind == "bits":
         return Leaf(of.offset, of.code, "truth")  # a _BitInt: its other bits are zero
     return of
@@ -116,7 +117,7 @@ def shape(ctype: CType, offset: int, end: int) -> Shape:
         case Int(size=size, signed=signed) | Enum(size=size, signed=signed) if size in _SIGNED:
             return Leaf(offset, _SIGNED[size] if signed else _SIGNED[size].upper(), "int")
         case Int(size=size, signed=signed) if size:
-            return Leaf(offset, f"{size}s", "wide", convert=_integer(0, 8 * size, signed))
+            return Leaf(offset, f"{size}s", "wide", 0, 8 * size, signed, _integer(0, 8 * size, signed))
         case BitInt(width=width, signed=signed, size=size):
             return _bits(8 * offset, width, signed, offset + size)
         case Pointer():
@@ -164,7 +165,7 @@ def _truth_of_bits(leaf: Leaf) -> Leaf:
         return Leaf(leaf.offset, leaf.code, "bits truth", leaf.shift, leaf.width)
     convert = leaf.convert
     assert convert is not None
-    return Leaf(leaf.offset, leaf.code, "list", convert=lambda raw: bool(convert(raw)))
+    return Leaf(leaf.offset, leaf.code, "wide truth", convert=lambda raw: bool(convert(raw)))
 
 
 def _bits(start: int, width: int, signed: bool, end: int) -> Leaf:
@@ -175,7 +176,7 @@ def _bits(start: int, width: int, signed: bool, end: int) -> Leaf:
             return Leaf(at, _SIGNED[size].upper(), "bits", start - 8 * at, width, signed)
     at = start // 8
     length = (start + width + 7) // 8 - at
-    return Leaf(at, f"{length}s", "wide", convert=_integer(start - 8 * at, width, signed))
+    return Leaf(at, f"{length}s", "wide", 0, width, signed, _integer(start - 8 * at, width, signed))
 
 
 def _integer(shift: int, width: int, signed: bool) -> Callable[[bytes], int]:
@@ -192,13 +193,13 @@ def _array(element: CType, count: int, offset: int, end: int) -> Shape:
     if count <= _MOST_ITEMS:
         return Items(tuple(shape(element, offset + i * size, end) for i in range(count)))
     if not size:
-        return Leaf(offset, "0s", "list", convert=lambda raw: [])
+        return Items(())
     inner = shape(element, 0, size)
 
     def convert(raw: bytes) -> Value:
         return [plain(inner, raw[i : i + size]) for i in range(0, len(raw), size)]
 
-    return Leaf(offset, f"{count * size}s", "list", convert=convert)
+    return Leaf(offset, f"{count * size}s", "list", convert=convert, element=inner)
 
 
 def plain(of: Shape, raw: bytes) -> Value:

@@ -77,6 +77,9 @@ class TableWriter:
     def flush(self) -> None:
         self._out.flush()
 
+    def close(self) -> None:
+        self.flush()
+
     def _row(self, event: Compiled, values: dict[str, Any], out: list[str]) -> None:
         number = event.event.number
         columns = self._columns.get(number)

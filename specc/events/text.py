@@ -9,12 +9,19 @@ Several probes give one CSV table with the union of their columns; a cell that a
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import IO, Any, TypeAlias
+from types import ModuleType
+from typing import IO, Any, Final, TypeAlias
 
 from specc.batch import Batch, batch_of
 from specc.events.decoder import Decoder
 from specc.events.program import Compiled, csv_cell
+
+_MANY: Final = 5000  # records, after which more are to be expected
+_WORTHWHILE: Final = 100  # records in a batch
 
 # An event, memory, where its first record begins, how far apart the records are, how many they are; lines out.
 Spell: TypeAlias = Callable[[Compiled, memoryview, int, int, int], list[str]]
@@ -73,19 +80,52 @@ def lines_of(decoder: Decoder, batch: Batch, spell: Spell) -> list[str]:
     return lines
 
 
+class _Fast:
+    """The way by columns, where numpy and pyarrow are installed: three times as fast. Importing them takes a while, in
+    which events would be lost, so that is done beside the first many records and not for a few."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._asked = False
+        self._module: ModuleType | None = None
+
+    def text(self, decoder: Decoder, batch: Batch) -> memoryview | None:
+        """The lines of a batch, or None where the plain way is the right one."""
+        if self._module is not None and len(batch) >= _WORTHWHILE:
+            made: memoryview | None = self._module.json_text(decoder, batch)
+            return made
+        self._seen += len(batch)
+        if self._seen > _MANY and not self._asked:
+            self._asked = True
+            threading.Thread(target=self._load).start()
+        return None
+
+    def _load(self) -> None:
+        with contextlib.suppress(ImportError):  # they are optional
+            self._module = importlib.import_module("specc.events.columns")
+
+
 class LineWriter:
     def __init__(self, decoder: Decoder, stream: IO[Any]) -> None:
         self._decoder = decoder
         self._out = Output(stream)
+        self._fast = _Fast()
 
     def write(self, records: Iterable[bytes | memoryview]) -> int:
         batch = as_batch(records)
         if len(batch):
-            self._out.text("".join(lines_of(self._decoder, batch, Compiled.json_lines)))
+            made = self._fast.text(self._decoder, batch)
+            if made is not None:
+                self._out.bytes(made)
+            else:
+                self._out.text("".join(lines_of(self._decoder, batch, Compiled.json_lines)))
         return len(batch)
 
     def flush(self) -> None:
         self._out.flush()
+
+    def close(self) -> None:
+        self.flush()
 
 
 class CsvWriter:
@@ -107,6 +147,9 @@ class CsvWriter:
     def flush(self) -> None:
         self._head()
         self._out.flush()
+
+    def close(self) -> None:
+        self.flush()
 
     def _head(self) -> None:
         if not self._headed:

@@ -11,17 +11,23 @@ from collections.abc import Iterable
 from typing import IO, Any, Final, Protocol
 
 from specc.describe import Description
+from specc.diagnostics import stop
 from specc.events.decoder import Decoder
 
-FORMATS: Final = ("table", "jsonl", "csv")
+FORMATS: Final = ("table", "jsonl", "csv", "arrow", "parquet")
 
 
 class Writer(Protocol):
-    """`write` takes records, best as a Batch, and returns how many it wrote; `flush` sends them on their way."""
+    """`write` takes records, best as a Batch, and returns how many it wrote; `flush` sends them on their way.
+
+    `close` ends what was written, and leaves the stream open: a Parquet file without it cannot be read.
+    """
 
     def write(self, records: Iterable[bytes | memoryview]) -> int: ...
 
     def flush(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def open_writer(
@@ -34,7 +40,8 @@ def open_writer(
     wall_offset_ns: int = 0,
 ) -> Writer:
     """A writer of one of FORMATS. `colour`, `width` (None: as wide as it gets) and `wall_offset_ns`, which is
-    CLOCK_REALTIME - CLOCK_MONOTONIC, are the table's: the other formats give times as the kernel does."""
+    CLOCK_REALTIME - CLOCK_MONOTONIC, are the table's: the other formats give times as the kernel does. Raises Stop
+    when "arrow" or "parquet" lack what they need."""
     decoder = Decoder(description)
     match format:
         case "jsonl":
@@ -49,5 +56,20 @@ def open_writer(
             from specc.events.table import TableWriter
 
             return TableWriter(decoder, stream, colour=colour, width=width, wall_offset_ns=wall_offset_ns)
+        case "arrow" | "parquet":
+            return _columnar(format, decoder, stream)
         case _:
             raise ValueError(f"no format {format!r}")
+
+
+def _columnar(format: str, decoder: Decoder, stream: IO[Any]) -> Writer:
+    try:
+        from specc.events.files import ArrowWriter, ParquetWriter
+    except ImportError as problem:
+        raise stop(
+            "SP465",
+            f"the format {format} needs numpy and pyarrow: {problem}",
+            None,
+            help="pip install 'specc[arrow]', or take `--format jsonl` or `csv`",
+        ) from None
+    return ArrowWriter(decoder, stream) if format == "arrow" else ParquetWriter(decoder, stream)
