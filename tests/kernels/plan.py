@@ -1,0 +1,268 @@
+"""What is run inside a kernel: the specs, the objects that both compilers make of them, and the runs, in their order.
+
+In: a kernel, a directory.  Out: `Plan`, with a file that `guest` performs.
+
+    plan = make_plan(get_kernel("6.12"), Path("/tmp/x"))
+    plan.skipped["vma_merge"]            # "no such function in the BTF of 6.12.57+deb13-cloud-amd64"
+
+The prototypes come from that kernel's own BTF, so the same few lines of spec read `locked` from the stack or from r9.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from command import specc
+from kernel_sources import Unavailable
+
+from kernels.functions import CASES, FUNCTIONS, TRIGGERS
+from kernels.packages import Kernel
+from specc.btf import open_btf
+from specc.diagnostics import Stop
+from specc.prototype import Prototype, Void, bare
+
+MODES: Final = ("link", "perf", "legacy")
+COMPILERS: Final = ("clang", "zig")
+_NO_LINKS: Final = ("5.10",)  # for perf events they came with 5.15
+
+# fentry and fexit: kernels refuse what their trampolines cannot hand over; these are taken by all four, ...
+SIMPLE_TRAMPOLINES: Final = ("vfs_fallocate", "do_sendfile", "ep_loop_check_proc")
+# ... these, with structs in registers, from 6.1 on, and these, with more than six words, from 6.12 on.
+STRUCT_TRAMPOLINES: Final = ("security_path_chown", "from_kuid_munged", "tcp_setsockopt")
+WIDE_TRAMPOLINES: Final = (
+    "__get_user_pages", "do_futex", "do_mmap", "ip_make_skb", "ip_append_data", "inet_netconf_fill_devconf",
+    "process_vm_rw", "fsnotify", "do_ip_getsockopt", "vma_modify_flags_uffd",
+)  # fmt: skip
+
+USER_HEADER: Final = """\
+struct pair { long x; int y; };
+struct big { long v[5]; };
+long user_spill(int a, long b, signed char c, unsigned short d, long e, struct pair p, unsigned char late,
+                struct big big, short s);
+long user_recurse(long depth, long number);
+"""
+SYSCALLS: Final = {
+    "futex": "long futex(unsigned int *uaddr, int op, unsigned int val, const void *utime, unsigned int *uaddr2, unsigned int val3)",
+    "process_vm_writev": "long process_vm_writev(int pid, const void *lvec, unsigned long liovcnt, const void *rvec, unsigned long riovcnt, unsigned long flags)",
+    "sendfile64": "long sendfile64(int out_fd, int in_fd, long long *offset, unsigned long count)",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`runs` is what the guest reads. `functions` are probed, `skipped` says of the others why not."""
+
+    kernel: Kernel
+    file: Path
+    runs: tuple[Mapping[str, Any], ...]
+    functions: Mapping[str, Prototype]
+    trampolines: tuple[str, ...]
+    skipped: Mapping[str, str]
+
+
+def compile_triggers(folder: Path) -> Path:
+    """Raises Unavailable."""
+    program = folder / "triggers"
+    source = Path(__file__).with_name("triggers.c")
+    argv = ["gcc", "-O2", "-static", "-pthread", "-o", str(program), str(source)]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        raise Unavailable(f"gcc: {problem}") from None
+    if done.returncode != 0:
+        raise Unavailable(f"gcc does not compile {source.name}: {done.stderr.strip().splitlines()[-1]}")
+    return program
+
+
+def make_plan(kernel: Kernel, folder: Path, triggers: Path) -> Plan:
+    """Write the specs, build them, write the plan. Raises Unavailable; AssertionError when a spec does not build."""
+    functions, skipped = _prototypes(kernel)
+    trampolines = tuple(name for name in _trampolines(kernel.series) if name in functions)
+    specs = folder / "specs"
+    specs.mkdir()
+    (specs / "user.h").write_text(USER_HEADER)
+    names: dict[str, list[Mapping[str, Any]]] = {
+        "functions": _functions(functions),
+        "trampolines": [
+            {"name": f"{name}{suffix}", kind: name, "args": [*_names(functions[name]), *_result(functions[name], suffix)]}
+            for name in trampolines
+            for kind, suffix in (("fentry", ""), ("fexit", "_ret"))
+        ],
+        "user": _user(triggers),
+        "syscalls": [
+            {"name": f"{name}{suffix}", kind: name, "prototype": prototype,
+             "args": [*_parameters(prototype), *(["return"] if suffix else [])]}
+            for name, prototype in SYSCALLS.items()
+            for kind, suffix in (("ksyscall", ""), ("kretsyscall", "_ret"))
+        ],
+        "small": _small(triggers),
+    }  # fmt: skip
+    for name, probes in names.items():
+        _write(specs / f"{name}.yaml", name, probes)
+    _write(specs / "perfbuffer.yaml", "perfbuffer", _small(triggers), buffer={"perf": 16})
+    objects = {compiler: folder / compiler for compiler in COMPILERS}
+    for compiler, out in objects.items():
+        built = specc(
+            "build", specs, "-o", out, "--emit", "obj", "--btf", kernel.btf, "--compiler", compiler, cwd=folder
+        )
+        assert built.code == 0, f"{kernel.series}, {compiler}:\n{built.err}"
+    runs = [*_runs(kernel, objects, specs), *_refusals(kernel, folder, functions)]
+    file = folder / "plan.json"
+    file.write_text(json.dumps({"triggers": str(triggers), "runs": runs}))
+    return Plan(kernel, file, tuple(runs), functions, trampolines, skipped)
+
+
+# --- what exists ------------------------------------------------------------------------------------------------------
+
+
+def _prototypes(kernel: Kernel) -> tuple[dict[str, Prototype], dict[str, str]]:
+    btf, symbols = open_btf(kernel.btf), set(kernel.symbols.read_text().split())
+    found: dict[str, Prototype] = {}
+    skipped: dict[str, str] = {}
+    for name in FUNCTIONS:
+        try:
+            prototype = btf.prototype(name)
+        except Stop:
+            skipped[name] = f"no such function in the BTF of {kernel.release}"
+            continue
+        if name in symbols:
+            found[name] = prototype
+        else:
+            copies = sorted(s for s in symbols if s.startswith(f"{name}.") and not s.endswith(".cold"))
+            what = f"only as {', '.join(copies)}" if copies else "inlined everywhere"
+            skipped[name] = f"{kernel.release} has it {what}"
+    return found, skipped
+
+
+def _trampolines(series: str) -> tuple[str, ...]:
+    if series == "5.10":
+        return SIMPLE_TRAMPOLINES
+    if series == "6.1":
+        return SIMPLE_TRAMPOLINES + STRUCT_TRAMPOLINES
+    return SIMPLE_TRAMPOLINES + STRUCT_TRAMPOLINES + WIDE_TRAMPOLINES
+
+
+# --- specs ------------------------------------------------------------------------------------------------------------
+
+
+def _write(path: Path, name: str, probes: Iterable[Mapping[str, Any]], **more: Any) -> None:
+    spec = {"specc": 1, "name": name, "fields": ["timestamp", "tid"], **more, "probes": list(probes)}
+    if any("prototype" not in p and ("uprobe" in p or "uretprobe" in p) for p in spec["probes"]):
+        spec["headers"] = ["user.h"]
+    path.write_text(yaml.safe_dump(spec, sort_keys=False))
+
+
+def _names(prototype: Prototype) -> list[str]:
+    return [p.name for p in prototype.parameters if p.name]
+
+
+def _result(prototype: Prototype, suffix: str) -> list[str]:
+    return ["return"] if suffix and not isinstance(bare(prototype.result), Void) else []
+
+
+def _functions(functions: Mapping[str, Prototype]) -> list[Mapping[str, Any]]:
+    """Entry and return of each; without `args` an entry probe records every argument."""
+    probes: list[Mapping[str, Any]] = []
+    for name, prototype in functions.items():
+        probes.append({"kprobe": name})
+        probes.append(
+            {"name": f"{name}_ret", "kretprobe": name, "args": [*_names(prototype), *_result(prototype, "_ret")]}
+        )
+    return probes
+
+
+def _user(triggers: Path) -> list[Mapping[str, Any]]:
+    spill = ["a", "b", "c", "d", "e", "p", "late", "big", "s"]
+    recurse = ["depth", "number"]
+    return [
+        {"name": f"{symbol}{suffix}", kind: {"path": str(triggers), "symbol": symbol}, "args": args + more}
+        for symbol, args in (("user_spill", spill), ("user_recurse", recurse))
+        for kind, suffix, more in (("uprobe", "", []), ("uretprobe", "_ret", ["return"]))
+    ]  # fmt: skip
+
+
+def _small(triggers: Path) -> list[Mapping[str, Any]]:
+    """A probe of each kind, and few of each."""
+    return [
+        {"kprobe": "vfs_fallocate"},
+        {"name": "vfs_fallocate_ret", "kretprobe": "vfs_fallocate", "args": ["mode", "offset", "len", "return"]},
+        *_user(triggers)[:2],
+    ]
+
+
+def _parameters(prototype: str) -> list[str]:
+    inside = prototype[prototype.index("(") + 1 : prototype.rindex(")")]
+    return [parameter.replace("*", " ").split()[-1] for parameter in inside.split(",")]
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+def _runs(kernel: Kernel, objects: Mapping[str, Path], specs: Path) -> list[dict[str, Any]]:
+    """Objects of both compilers, and with each way to attach."""
+    runs: list[dict[str, Any]] = []
+
+    def run(name: str, what: str, *more: str, triggers: Sequence[str] = (), **options: Any) -> None:
+        arguments = ["run", what, "--format", "jsonl", *more]
+        runs.append({"name": name, "arguments": arguments, "triggers": list(triggers), **options})
+
+    def object_of(spec: str, compiler: str) -> str:
+        return str(objects[compiler] / f"{spec}.bpf.o")
+
+    pid = ("--pid", "{pid}")
+    modes = [mode for mode in MODES if not (mode == "link" and kernel.series in _NO_LINKS)]
+    for mode in modes:
+        # With two modes or with three, each compiler's object has its turn in both specs.
+        one, other = ("zig", "clang") if mode == "perf" else ("clang", "zig")
+        end = "process" if mode == "legacy" else "interrupt"
+        run(f"functions-{mode}", object_of("functions", one), "--attach", mode, *pid, triggers=TRIGGERS, end=end)
+        run(f"user-{mode}", object_of("user", other), "--attach", mode, *pid, triggers=["user"], end=end)
+    if "link" not in modes:
+        run("no-link", object_of("small", "clang"), "--attach", "link", "--dry-run")
+    used = [c.trigger for c in CASES if c.function in _trampolines(kernel.series)]
+    run("trampolines", object_of("trampolines", "zig"), *pid, triggers=[*dict.fromkeys(used), "epoll"])
+    run("syscalls", object_of("syscalls", "clang"), *pid, triggers=["futex", "vmwrite", "sendfile"])
+    run("perfbuffer", object_of("perfbuffer", "zig"), *pid, triggers=["fallocate", "user"])
+    # The whole command as a user types it: the spec is built inside, from the running kernel's BTF, for all processes.
+    run("whole", str(specs / "small.yaml"), triggers=["fallocate"], own=True)
+    run("killed", object_of("small", "clang"), "--attach", "legacy", triggers=["fallocate"], end="kill")
+    run("after-killed", object_of("small", "clang"), "--attach", "legacy", *pid, triggers=["firstbyte", "fallocate"])
+    run("dry", object_of("small", "zig"), "--dry-run")
+    return runs
+
+
+def _refusals(kernel: Kernel, folder: Path, functions: Mapping[str, Prototype]) -> list[dict[str, Any]]:
+    """Probes that cannot be: each in a spec of its own, built here if it builds at all."""
+    wanted: dict[str, dict[str, Any]] = {
+        "refused-missing": {"kprobe": "specc_no_such_function", "args": []},
+        "refused-blacklisted": {"kprobe": "do_int3", "args": []},
+        "refused-notrace": {"kprobe": "ring_buffer_lock_reserve", "args": []},
+        "refused-fexit-struct": {"fexit": "timespec64_add_safe"},
+        "refused-fentry-large": {"fentry": "rtc_tm_to_ktime"},
+    }
+    if "rtnl_fill_ifinfo" not in functions:
+        wanted["refused-isra"] = {"kprobe": "rtnl_fill_ifinfo"}
+    if kernel.series in ("5.10", "6.1"):
+        wanted["refused-fentry-wide"] = {"fentry": "do_futex"}
+    if kernel.series == "5.10":
+        wanted["refused-fentry-struct"] = {"fentry": "from_kuid_munged"}
+    specs, out = folder / "refused", folder / "refused-objects"
+    specs.mkdir()
+    runs: list[dict[str, Any]] = []
+    for name, probe in wanted.items():
+        path = specs / f"{name.replace('-', '_')}.yaml"
+        _write(path, path.stem, [probe])
+    # One build for all; those that do not build are run from the spec, and refused when it is compiled inside.
+    specc("build", specs, "-o", out, "--emit", "obj", "--btf", kernel.btf, "--compiler", "clang", cwd=folder)
+    for name in wanted:
+        stem = name.replace("-", "_")
+        built = out / f"{stem}.bpf.o"
+        what = built if built.exists() else specs / f"{stem}.yaml"
+        runs.append({"name": name, "arguments": ["run", str(what), "--dry-run", "--output-format", "concise"]})
+    return runs

@@ -1,0 +1,314 @@
+"""What `specc run` shows on four kernels is what was passed: values of known calls, by every way to attach."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import ROOT
+from kernel_sources import Unavailable
+
+from kernels.functions import CASES, Case, check_case
+from kernels.packages import SUITES
+from kernels.plan import COMPILERS, MODES, SYSCALLS, WIDE_TRAMPOLINES
+from kernels.results import Results, results_of
+from kernels.table import write_table
+
+SERIES = tuple(SUITES)
+_seen: dict[str, Results] = {}  # for the table
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(params=SERIES)
+def on(request: pytest.FixtureRequest) -> Results:
+    """A kernel's results; the first test of each boots it."""
+    try:
+        results = results_of(request.param)
+    except Unavailable as why:
+        pytest.skip(f"no virtual machine with Linux {request.param}: {why}")
+    _seen[request.param] = results
+    return results
+
+
+@pytest.fixture(scope="session", autouse=True)
+def table() -> Iterator[None]:
+    """The table of docs/how-it-is-tested.md, as this run has it."""
+    yield
+    if len(_seen) == len(SERIES):
+        write_table(ROOT / "build" / "kernels.md", _seen)
+
+
+def _mode(on: Results, run: str) -> None:
+    if not any(r["name"] == run for r in on.plan.runs):
+        pytest.skip(f"Linux {on.plan.kernel.series} has no BPF links for perf events (they came with 5.15)")
+
+
+def _names(on: Results, function: str, *, returns: bool) -> frozenset[str]:
+    prototype = on.plan.functions[function]
+    return frozenset(p.name for p in prototype.parameters if p.name) | ({"return"} if returns else frozenset())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+@pytest.mark.parametrize("mode", MODES)
+def test_arguments(on: Results, mode: str, case: Case) -> None:
+    """At the entry, and at the return with what was saved at the entry, next to what is returned."""
+    run = f"functions-{mode}"
+    _mode(on, run)
+    if case.function in on.plan.skipped:
+        pytest.skip(on.plan.skipped[case.function])
+    facts = on.facts(run)[case.trigger]
+    for suffix in ("", "_ret"):
+        names = _names(on, case.function, returns=bool(suffix))
+        check_case(case, f"{case.function}{suffix}", on.events(run), facts, names)
+
+
+def test_enough_functions_are_probed(on: Results) -> None:
+    assert len({c.function for c in CASES} & set(on.plan.functions)) >= 15
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_trampolines(on: Results, case: Case) -> None:
+    """fentry and fexit, where the kernel's trampolines take the function."""
+    if case.function not in on.plan.trampolines:
+        pytest.skip(
+            on.plan.skipped.get(case.function, "not among the functions that are tried by fentry on this kernel")
+        )
+    facts = on.facts("trampolines")[case.trigger]
+    for suffix in ("", "_ret"):
+        names = _names(on, case.function, returns=bool(suffix))
+        check_case(case, f"{case.function}{suffix}", on.events("trampolines"), facts, names)
+
+
+# --- returns ----------------------------------------------------------------------------------------------------------
+
+
+def _nesting(events: list[dict[str, Any]], function: str) -> int:
+    """Follow each thread's calls: a return must have the arguments of the call that it ends. How many there were."""
+    calls: dict[int, list[dict[str, Any]]] = {}
+    returns = 0
+    for event in events:
+        mine = calls.setdefault(event["tid"], [])
+        if event["probe"] == function:
+            mine.append(event)
+        elif event["probe"] == f"{function}_ret":
+            assert mine, f"a return without its call: {event}"
+            call = mine.pop()
+            arguments = {k: v for k, v in call.items() if k not in ("probe", "timestamp")}
+            saved = {k: v for k, v in event.items() if k not in ("probe", "timestamp", "return")}
+            assert saved == arguments, f"{event} does not end {call}"
+            assert event["timestamp"] > call["timestamp"]
+            returns += 1
+    # What was being executed when the probes were taken off has no return.
+    assert sum(map(len, calls.values())) <= 1, calls
+    return returns
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_return_has_the_arguments_of_its_own_call(on: Results, mode: str) -> None:
+    """Of every function, in every call: also those of the C library and of the threads' beginning and end."""
+    run = f"functions-{mode}"
+    _mode(on, run)
+    events = on.events(run)
+    for function in on.plan.functions:
+        returns = _nesting(events[""], function)
+        assert returns == len(events[f"{function}_ret"]) > 0
+
+
+@pytest.mark.parametrize("run", [*(f"functions-{mode}" for mode in MODES), "trampolines"])
+def test_recursion_in_the_kernel(on: Results, run: str) -> None:
+    """Adding a link to a chain of epoll instances walks down the chain, one call inside another."""
+    _mode(on, run)
+    depth = "call_nests" if "call_nests" in _names(on, "ep_loop_check_proc", returns=False) else "depth"
+    events = on.events(run)
+    down = [e[depth] for e in events["ep_loop_check_proc"]]
+    up = [e[depth] for e in events["ep_loop_check_proc_ret"]]
+    assert down == [0, 0, 1, 0, 1, 2, 0, 1, 2, 3]
+    assert up == [0, 1, 0, 2, 1, 0, 3, 2, 1, 0]
+    assert _nesting(events[""], "ep_loop_check_proc") == 10
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_threads_in_the_kernel(on: Results, mode: str) -> None:
+    """Eight threads read at once, each call another number of bytes; then some sleep in the call at the same time."""
+    run = f"functions-{mode}"
+    _mode(on, run)
+    facts, events = on.facts(run)["threads"], on.events(run)
+    for number, reader in enumerate(facts["readers"]):
+        counts = [1 + number + facts["threads"] * i for i in range(facts["reads"])]
+        wanted = [(reader["buffer"], n, n) for n in counts]
+        if number < facts["sleepers"]:
+            wanted.append((reader["buffer"], 900 + number, 100 + number))
+        seen = [(e["buf"], e["count"], e["return"]) for e in events["ksys_read_ret"] if e["tid"] == reader["tid"]]
+        assert seen == wanted
+        entries = [(e["buf"], e["count"]) for e in events["ksys_read"] if e["tid"] == reader["tid"]]
+        assert entries == [w[:2] for w in wanted]
+
+
+# --- user probes ------------------------------------------------------------------------------------------------------
+
+
+def _cut(value: int, bits: int, *, signed: bool) -> int:
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if signed and value >> (bits - 1) else value
+
+
+def _spill(number: int) -> dict[str, Any]:
+    """What `spill` of triggers.c passes, and the function returns."""
+    wide = _cut(number * 0x0123456789ABCD, 64, signed=True)
+    a = _cut(wide, 32, signed=True)
+    return {
+        "a": a, "b": number * 3, "c": _cut(wide, 8, signed=True), "d": _cut(wide, 16, signed=False), "e": ~number,
+        "p": {"x": number * 5, "y": number * 11}, "late": _cut(wide, 8, signed=False),
+        "big": {"v": [number, number + 1, number + 2, number + 3, -number]}, "s": _cut(wide, 16, signed=True),
+        "return": -number * 7 + a,
+    }  # fmt: skip
+
+
+def _check_spills(events: Mapping[str, list[dict[str, Any]]], facts: Mapping[str, Any]) -> None:
+    for thread, tid in enumerate(facts["tids"]):
+        wanted = [_spill(thread * 1000 + i + 1) for i in range(facts["calls"])]
+        for probe, without in (("user_spill", "return"), ("user_spill_ret", "")):
+            seen = [
+                {k: v for k, v in e.items() if k not in ("probe", "timestamp", "tid")}
+                for e in events[probe]
+                if e["tid"] == tid
+            ]
+            assert seen == [{k: v for k, v in w.items() if k != without} for w in wanted]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_user_arguments(on: Results, mode: str) -> None:
+    """Nine arguments of eight threads: registers, spilled and large structs, narrow values with garbage above."""
+    run = f"user-{mode}"
+    _mode(on, run)
+    _check_spills(on.events(run), on.facts(run)["user"])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_recursion_in_user_space(on: Results, mode: str) -> None:
+    """Eight threads, each forty calls deep; every return has its own call's arguments and result."""
+    run = f"user-{mode}"
+    _mode(on, run)
+    facts, events = on.facts(run)["user"], on.events(run)
+    for thread, tid in enumerate(facts["tids"]):
+        calls = [(facts["depth"] - 1 - i, thread * 1000 + i) for i in range(facts["depth"])]
+        down = [(e["depth"], e["number"]) for e in events["user_recurse"] if e["tid"] == tid]
+        up = [(e["depth"], e["number"], e["return"]) for e in events["user_recurse_ret"] if e["tid"] == tid]
+        assert down == calls
+        assert up == [(d, n, n * 1000 + d) for d, n in reversed(calls)]
+    for function in ("user_spill", "user_recurse"):
+        _nesting(events[""], function)
+
+
+# --- the rest of a run ------------------------------------------------------------------------------------------------
+
+
+def test_system_calls(on: Results) -> None:
+    facts, events = on.facts("syscalls"), on.events("syscalls")
+    futex, write, send = facts["futex"], facts["vmwrite"], facts["sendfile"]
+    wanted = {
+        "futex": {"uaddr": futex["uaddr"], "op": 132, "val": 0x11, "utime": 0xFEED000011223344,
+                  "uaddr2": futex["uaddr2"], "val3": 0x5A5A1234, "return": 0},
+        "process_vm_writev": {"pid": write["pid"], "lvec": write["from"], "liovcnt": 2, "rvec": write["to"],
+                              "riovcnt": 3, "flags": 0x1122334455667788, "return": -22},
+        "sendfile64": {"out_fd": send["out"], "in_fd": send["in"], "count": 0x2345, "return": 0x2345},
+    }  # fmt: skip
+    assert set(wanted) == set(SYSCALLS)
+    for name, values in wanted.items():
+        for probe in (name, f"{name}_ret"):
+            (event,) = (e for e in events[probe] if name != "futex" or e["uaddr"] == futex["uaddr"])
+            right = {k: v for k, v in values.items() if k != "return" or probe != name}
+            assert {k: event.get(k) for k in right} == right
+
+
+def _check_fallocate(events: Mapping[str, list[dict[str, Any]]]) -> None:
+    call = {"mode": 1, "offset": 0x12345000, "len": 0x6789}
+    for probe, wanted in (("vfs_fallocate", call), ("vfs_fallocate_ret", {**call, "return": 0})):
+        (event,) = events[probe]
+        assert {k: event[k] for k in wanted} == wanted
+
+
+def test_a_perf_buffer(on: Results) -> None:
+    """As on kernels before 5.8. Each processor has its own, so the order between threads is open."""
+    _check_fallocate(on.events("perfbuffer"))
+    events, facts = on.events("perfbuffer"), on.facts("perfbuffer")["user"]
+    for probe in ("user_spill", "user_spill_ret"):
+        events[probe].sort(key=lambda e: e["timestamp"])
+    _check_spills(events, facts)
+
+
+def test_the_whole_command(on: Results) -> None:
+    """A spec, no options: built inside, with the BTF of the running kernel, attached as is best."""
+    assert on.run("whole")["err"] == "attached 4 probes\nreceived 2, lost 0\n"
+    _check_fallocate(on.events("whole"))
+
+
+def test_both_compilers_objects_were_run(on: Results) -> None:
+    for spec in ("functions", "user", "small"):
+        objects = {Path(r["arguments"][1]) for r in on.plan.runs if Path(r["arguments"][1]).stem == f"{spec}.bpf"}
+        assert {path.parent.name for path in objects} == set(COMPILERS)
+
+
+@pytest.mark.parametrize(
+    "run", [*(f"{spec}-{mode}" for mode in MODES for spec in ("functions", "user")),
+            "trampolines", "syscalls", "perfbuffer", "whole", "after-killed", "dry"]
+)  # fmt: skip
+def test_nothing_is_lost_and_nothing_stays(on: Results, run: str) -> None:
+    _mode(on, run)
+    result = on.run(run)
+    assert (result["code"], result["left"]) == (0, {}), result["err"]
+    if run != "dry":
+        received = len(result["out"].splitlines())
+        assert result["err"].splitlines()[-1] == f"received {received}, lost 0"
+        assert received > 0
+
+
+def test_dry_run_attaches_and_records_nothing(on: Results) -> None:
+    result = on.run("dry")
+    assert result["err"] == "attached 4 probes and detached them: nothing was recorded (--dry-run)\n"
+    assert result["out"] == ""
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_run_leaves_nothing_active(on: Results) -> None:
+    """Its events in tracefs are off, no process is interrupted by a breakpoint, and the next run takes them away."""
+    left = on.run("killed")["left"]
+    assert on.run("killed")["code"] == -9
+    assert "uprobes" not in left and "enabled_functions" not in left, left
+    assert all("[DISABLED]" in line for line in left.get("kprobes", "").splitlines()), left
+    # Otherwise the next check means nothing.
+    assert left["kprobe_events"].count("specc_") == 3 and left["uprobe_events"].count("specc_") == 3, left
+    assert on.run("after-killed")["left"] == {}
+    _check_fallocate(on.events("after-killed"))
+
+
+_REFUSED = {
+    "no-link": (3, "SP423", "cannot attach `vfs_fallocate` by `link`: this kernel has no BPF links for perf events"),
+    "refused-missing": (1, "SP440", "has no function `specc_no_such_function`"),
+    "refused-blacklisted": (1, "SP444", "`do_int3` is on the kernel's blacklist"),
+    "refused-notrace": (1, "SP443", "`ring_buffer_lock_reserve` is not among the functions that this kernel lets be traced"),
+    "refused-isra": (1, "SP441", "`rtnl_fill_ifinfo` exists only as `rtnl_fill_ifinfo.isra.0`"),
+    "refused-fexit-struct": (1, "SP303", "it returns `struct timespec64` by value"),
+    "refused-fentry-large": (1, "SP303", "it takes `struct rtc_time` of 36 bytes by value"),
+    "refused-fentry-wide": (3, "SP426", "the kernel does not attach `do_futex`: not supported"),
+    "refused-fentry-struct": (3, "SP430", "`from_kuid_munged`"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("run", _REFUSED)
+def test_what_cannot_be_is_refused_with_a_reason(on: Results, run: str) -> None:
+    if not any(r["name"] == run for r in on.plan.runs):
+        pytest.skip(f"Linux {on.plan.kernel.series} does not refuse this" + (
+            f" ({', '.join(WIDE_TRAMPOLINES[:2])}, ... are tried)" if "fentry" in run else ""))  # fmt: skip
+    code, diagnostic, words = _REFUSED[run]
+    result = on.run(run)
+    assert result["out"] == ""
+    assert (result["code"], result["left"]) == (code, {}), json.dumps(result, indent=1)
+    assert f"{diagnostic} " in result["err"] and words in result["err"], result["err"]
+    assert "Traceback" not in result["err"]

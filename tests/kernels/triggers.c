@@ -1,0 +1,524 @@
+/* Calls that reach probed functions with arguments that are known: each command of standard input (or argument) does one
+ * thing and prints one line of JSON with what only this process can know: addresses, ids, times, results.
+ *
+ *     gcc -O2 -static -pthread triggers.c -o triggers && echo mlock | ./triggers
+ *     {"do": "mlock", "addr": 140737351831552, "result": 0}
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/futex.h>
+#include <linux/mempolicy.h>
+#include <linux/netconf.h>
+#include <linux/netlink.h>
+#include <linux/rtc.h>
+#include <linux/rtnetlink.h>
+#include <linux/userfaultfd.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAGE 4096UL
+#define NOIPA __attribute__((noipa))
+
+static void fact(const char *name, long long value) { printf(", \"%s\": %lld", name, value); }
+static void address(const char *name, const void *p) { fact(name, (long long)(uintptr_t)p); }
+static void result(long r) { fact("result", r < 0 ? -errno : r); }
+
+static char *pages(unsigned long n)
+{
+	char *p = mmap(NULL, n * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED) {
+		perror("mmap");
+		exit(1);
+	}
+	return p;
+}
+
+static int scratch(const char *name)
+{
+	int fd = open(name, O_RDWR | O_CREAT, 0600);
+	if (fd < 0 || ftruncate(fd, 64 * PAGE)) {
+		perror(name);
+		exit(1);
+	}
+	return fd;
+}
+
+/* --- kernel functions ------------------------------------------------------------------------------------------- */
+
+static void do_mlock(void)
+{
+	char *p = pages(37);
+	address("addr", p);
+	result(mlock(p, 37 * PAGE));
+}
+
+static void do_vmread(void)
+{
+	char *p = pages(8), *q = pages(3);
+	memset(p, 'x', 8 * PAGE);
+	/* 3 pages from the middle of one touch 4. */
+	struct iovec from = {p + PAGE + 0x123, 3 * PAGE}, to = {q, 3 * PAGE};
+	address("page", p + PAGE);
+	address("from", &from);
+	address("to", &to);
+	result(process_vm_readv(getpid(), &to, 1, &from, 1, 0));
+}
+
+static void do_vmwrite(void)
+{
+	char a[16] = "abc", b[16];
+	struct iovec from[2] = {{a, 4}, {a, 8}}, to[3] = {{b, 4}, {b, 4}, {b, 4}};
+	address("from", from);
+	address("to", to);
+	/* No flags are defined: the call is refused, after the function was entered with them. */
+	result(syscall(SYS_process_vm_writev, (long)getpid(), from, 2UL, to, 3UL, 0x1122334455667788UL));
+}
+
+static void do_futex(void)
+{
+	static uint32_t one = 0x5a5a1234, two;
+	address("uaddr", &one);
+	address("uaddr2", &two);
+	/* Garbage above 32-bit arguments: the syscall cuts it off, or the stack slot keeps it. */
+	result(syscall(SYS_futex, &one, (long)(FUTEX_CMP_REQUEUE | FUTEX_PRIVATE_FLAG), 0xdead000000000011UL,
+		       0xfeed000011223344UL, &two, 0xbeef00005a5a1234UL));
+}
+
+static void do_mmap(void)
+{
+	int fd = scratch("/dev/shm/specc-mmap");
+	char *p = mmap(NULL, 18000, PROT_READ, MAP_PRIVATE, fd, 3 * PAGE);
+	fact("result", (long long)(uintptr_t)p);
+	munmap(p, 18000);
+	close(fd);
+}
+
+static int udp(struct sockaddr_in *to)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	*to = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	return fd;
+}
+
+static char payload[2048];
+
+static void do_udp(void)
+{
+	struct sockaddr_in to;
+	int fd = udp(&to);
+	result(sendto(fd, payload, 777, MSG_DONTWAIT | MSG_NOSIGNAL, (void *)&to, sizeof(to)));
+	close(fd);
+}
+
+static void do_cork(void)
+{
+	struct sockaddr_in to;
+	int fd = udp(&to);
+	result(sendto(fd, payload, 333, MSG_MORE | MSG_DONTWAIT, (void *)&to, sizeof(to)));
+	close(fd);
+}
+
+static int route_socket(unsigned int *port)
+{
+	struct sockaddr_nl me = {.nl_family = AF_NETLINK};
+	socklen_t size = sizeof(me);
+	int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	bind(fd, (void *)&me, size);
+	getsockname(fd, (void *)&me, &size);
+	*port = me.nl_pid;
+	return fd;
+}
+
+static void do_netconf(void)
+{
+	struct {
+		struct nlmsghdr head;
+		unsigned char family, pad[3]; /* struct netconfmsg, and what aligns the attribute */
+		struct rtattr attribute;
+		int index;
+	} ask = {
+		{sizeof(ask), RTM_GETNETCONF, NLM_F_REQUEST, 0x7e57c0de, 0}, AF_INET, {0},
+		{RTA_LENGTH(sizeof(int)), NETCONFA_IFINDEX}, 1,
+	};
+	char answer[4096];
+	unsigned int port;
+	int fd = route_socket(&port);
+	send(fd, &ask, sizeof(ask), 0);
+	fact("port", port);
+	result(recv(fd, answer, sizeof(answer), 0));
+	fact("type", ((struct nlmsghdr *)answer)->nlmsg_type);
+	close(fd);
+}
+
+static void do_link(void)
+{
+	struct {
+		struct nlmsghdr head;
+		struct ifinfomsg body;
+		struct rtattr attribute;
+		unsigned int mask;
+	} ask = {
+		{sizeof(ask), RTM_GETLINK, NLM_F_REQUEST, 0x5eed1234, 0}, {.ifi_index = 1},
+		{RTA_LENGTH(4), IFLA_EXT_MASK}, 9 /* RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS */,
+	};
+	char answer[16384];
+	unsigned int port;
+	int fd = route_socket(&port);
+	send(fd, &ask, sizeof(ask), 0);
+	fact("port", port);
+	result(recv(fd, answer, sizeof(answer), 0));
+	fact("type", ((struct nlmsghdr *)answer)->nlmsg_type);
+	close(fd);
+}
+
+static void do_rename(void)
+{
+	char events[4096];
+	uint32_t cookie = 0;
+	mkdir("/dev/shm/specc-a", 0700);
+	mkdir("/dev/shm/specc-b", 0700);
+	close(scratch("/dev/shm/specc-a/name"));
+	int fd = inotify_init1(IN_NONBLOCK);
+	inotify_add_watch(fd, "/dev/shm/specc-a", IN_MOVED_FROM);
+	inotify_add_watch(fd, "/dev/shm/specc-b", IN_MOVED_TO);
+	result(rename("/dev/shm/specc-a/name", "/dev/shm/specc-b/name"));
+	ssize_t n = read(fd, events, sizeof(events));
+	int moved = 0;
+	for (ssize_t at = 0; at < n; moved++) {
+		struct inotify_event *event = (void *)(events + at);
+		cookie = event->cookie;
+		at += sizeof(*event) + event->len;
+	}
+	fact("cookie", cookie);
+	fact("moved", moved);
+	close(fd);
+}
+
+static long long now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static void do_ppoll(void)
+{
+	struct timespec wait = {1234, 567891234};
+	struct pollfd ready = {.events = POLLOUT};
+	int pipe_fds[2];
+	if (pipe(pipe_fds))
+		exit(1);
+	ready.fd = pipe_fds[1];
+	fact("before", now());
+	result(syscall(SYS_ppoll, &ready, 1UL, &wait, NULL, 8UL));
+	fact("after", now());
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+}
+
+static void do_setsockopt(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0), value[3] = {1};
+	address("optval", value);
+	result(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, value, sizeof(value)));
+	close(fd);
+}
+
+static void do_getsockopt(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), value = 0;
+	socklen_t size = sizeof(value);
+	address("optval", &value);
+	address("optlen", &size);
+	result(getsockopt(fd, IPPROTO_IP, IP_TTL, &value, &size));
+	fact("value", value);
+	close(fd);
+}
+
+static void do_chown(void)
+{
+	struct stat status;
+	close(scratch("/dev/shm/specc-chown"));
+	result(chown("/dev/shm/specc-chown", 1234567, 7654321));
+	stat("/dev/shm/specc-chown", &status);
+	fact("uid", status.st_uid);
+	unlink("/dev/shm/specc-chown");
+}
+
+static void do_rtc(void)
+{
+	struct rtc_wkalrm alarm = {
+		.time = {.tm_sec = 8, .tm_min = 7, .tm_hour = 6, .tm_mday = 5, .tm_mon = 3, .tm_year = 133, .tm_wday = 2,
+			 .tm_yday = 94, .tm_isdst = 77},
+	};
+	int fd = open("/dev/rtc0", O_RDONLY);
+	result(fd < 0 ? -1 : ioctl(fd, RTC_WKALM_SET, &alarm));
+	close(fd);
+}
+
+static void do_movepages(void)
+{
+	char *p = pages(5);
+	void *list[5];
+	int nodes[5] = {0}, status[5];
+	memset(p, 1, 5 * PAGE);
+	for (int i = 0; i < 5; i++)
+		list[i] = p + i * PAGE;
+	address("pages", list);
+	address("nodes", nodes);
+	address("status", status);
+	result(syscall(SYS_move_pages, 0L, 5UL, list, nodes, status, (long)MPOL_MF_MOVE));
+}
+
+static void do_mprotect(void)
+{
+	int fd = scratch("/dev/shm/specc-mprotect");
+	char *p = mmap(NULL, 9 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 7 * PAGE);
+	address("addr", p + 2 * PAGE);
+	result(mprotect(p + 2 * PAGE, 3 * PAGE, PROT_READ));
+	munmap(p, 9 * PAGE);
+	close(fd);
+}
+
+static void uffd_register(int fd, char *p)
+{
+	struct uffdio_register range = {{(uintptr_t)p, PAGE}, UFFDIO_REGISTER_MODE_MISSING, 0};
+	result(ioctl(fd, UFFDIO_REGISTER, &range));
+}
+
+/* Two areas of one userfaultfd and one of another: the context's address is the kernel's secret, but it must be the same
+ * for the first two and another for the third. */
+static void do_uffd(void)
+{
+	struct uffdio_api api = {.api = UFFD_API}, other_api = {.api = UFFD_API};
+	int fd = syscall(SYS_userfaultfd, (long)O_CLOEXEC), other = syscall(SYS_userfaultfd, (long)O_CLOEXEC);
+	char *area = pages(16);
+	ioctl(fd, UFFDIO_API, &api);
+	ioctl(other, UFFDIO_API, &other_api);
+	address("first", area + 2 * PAGE);
+	address("second", area + 6 * PAGE);
+	address("third", area + 10 * PAGE);
+	uffd_register(fd, area + 2 * PAGE);
+	uffd_register(fd, area + 6 * PAGE);
+	uffd_register(other, area + 10 * PAGE);
+	close(fd);
+	close(other);
+	munmap(area, 16 * PAGE);
+}
+
+static void do_fallocate(void)
+{
+	int fd = scratch("/dev/shm/specc-fallocate");
+	result(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0x12345000, 0x6789));
+	unlink("/dev/shm/specc-fallocate");
+	close(fd);
+}
+
+static void do_sendfile(void)
+{
+	int in = scratch("/dev/shm/specc-sendfile"), out = open("/dev/null", O_WRONLY);
+	off_t at = 0x1234;
+	fact("in", in);
+	fact("out", out);
+	result(sendfile(out, in, &at, 0x2345));
+	close(in);
+	close(out);
+}
+
+/* Each new link makes the kernel walk the chain below it, by recursion. */
+static void do_epoll(void)
+{
+	int fd[5];
+	for (int i = 0; i < 5; i++)
+		fd[i] = epoll_create1(0);
+	for (int i = 3; i >= 0; i--) {
+		struct epoll_event event = {.events = EPOLLIN};
+		result(epoll_ctl(fd[i], EPOLL_CTL_ADD, fd[i + 1], &event));
+	}
+	for (int i = 0; i < 5; i++)
+		close(fd[i]);
+}
+
+/* --- many threads ----------------------------------------------------------------------------------------------- */
+
+enum { THREADS = 8, READS = 40, SLEEPERS = 6 };
+
+struct reader {
+	pthread_t thread;
+	int number, tid, zero, pipe[2];
+	char buffer[1024];
+};
+
+/* Every read of every thread asks for its own number of bytes, and gets as many. */
+static void *read_much(void *argument)
+{
+	struct reader *me = argument;
+	me->tid = syscall(SYS_gettid);
+	for (int i = 0; i < READS; i++) {
+		if (syscall(SYS_read, me->zero, me->buffer, (size_t)(1 + me->number + THREADS * i)) < 0)
+			exit(1);
+		if (i % 8 == me->number)
+			sched_yield();
+	}
+	/* Now several sleep in the kernel at once, and wake up in another order. */
+	if (me->number < SLEEPERS && syscall(SYS_read, me->pipe[0], me->buffer, (size_t)(900 + me->number)) < 0)
+		exit(1);
+	return NULL;
+}
+
+static void do_threads(void)
+{
+	static struct reader readers[THREADS];
+	printf(", \"threads\": %d, \"reads\": %d, \"sleepers\": %d", THREADS, READS, SLEEPERS);
+	for (int i = 0; i < THREADS; i++) {
+		readers[i].number = i;
+		readers[i].zero = open("/dev/zero", O_RDONLY);
+		if (pipe(readers[i].pipe))
+			exit(1);
+	}
+	for (int i = 0; i < THREADS; i++)
+		pthread_create(&readers[i].thread, NULL, read_much, &readers[i]);
+	usleep(300000);
+	for (int i = SLEEPERS - 1; i >= 0; i--)
+		if (write(readers[i].pipe[1], payload, 100 + i) != 100 + i)
+			exit(1);
+	printf(", \"readers\": [");
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(readers[i].thread, NULL);
+		printf("%s{\"tid\": %d, \"buffer\": %lld}", i ? ", " : "", readers[i].tid,
+		       (long long)(uintptr_t)readers[i].buffer);
+		close(readers[i].zero);
+		close(readers[i].pipe[0]);
+		close(readers[i].pipe[1]);
+	}
+	printf("]");
+}
+
+/* --- functions of this program, for uprobes ----------------------------------------------------------------------- */
+
+struct pair {
+	long x;
+	int y;
+};
+
+struct big {
+	long v[5];
+};
+
+/* p finds only r9 free and goes to the stack, late gets r9, big and s are on the stack. */
+NOIPA long user_spill(int a, long b, signed char c, unsigned short d, long e, struct pair p, unsigned char late,
+		      struct big big, short s)
+{
+	(void)b, (void)c, (void)d, (void)e, (void)p, (void)late, (void)s;
+	return big.v[4] * 7 + a;
+}
+
+/* Each call has a number of its own, and returns it mixed with its depth. */
+NOIPA long user_recurse(long depth, long number)
+{
+	long below = depth ? user_recurse(depth - 1, number + 1) : 0;
+	__asm__ volatile("" : "+r"(below));
+	return number * 1000 + depth + (below & 0);
+}
+
+enum { CALLS = 25, DEPTH = 40 };
+
+static void spill(long id)
+{
+	struct pair p = {id * 5, (int)(id * 11)};
+	struct big big = {{id, id + 1, id + 2, id + 3, -id}};
+	/* Volatile: 64-bit values are cut, so that registers and slots have garbage above. */
+	volatile long wide = id * 0x0123456789abcdL;
+	user_spill((int)wide, id * 3, (signed char)wide, (unsigned short)wide, ~id, p, (unsigned char)wide, big, (short)wide);
+}
+
+static void *call_much(void *argument)
+{
+	long thread = (long)argument;
+	for (long i = 0; i < CALLS; i++)
+		spill(thread * 1000 + i + 1);
+	user_recurse(DEPTH - 1, thread * 1000);
+	return (void *)(long)syscall(SYS_gettid);
+}
+
+static void do_user(void)
+{
+	pthread_t threads[THREADS];
+	printf(", \"threads\": %d, \"calls\": %d, \"depth\": %d", THREADS, CALLS, DEPTH);
+	for (long i = 0; i < THREADS; i++)
+		pthread_create(&threads[i], NULL, call_much, (void *)i);
+	printf(", \"tids\": [");
+	for (long i = 0; i < THREADS; i++) {
+		void *tid;
+		pthread_join(threads[i], &tid);
+		printf("%s%ld", i ? ", " : "", (long)tid);
+	}
+	printf("]");
+}
+
+/* Whether a probe sits on the function: 0xcc is a breakpoint. */
+static void do_firstbyte(void)
+{
+	fact("byte", *(unsigned char *)(uintptr_t)user_spill);
+}
+
+/* ------------------------------------------------------------------------------------------------------------------ */
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} COMMANDS[] = {
+	{"mlock", do_mlock}, {"vmread", do_vmread}, {"vmwrite", do_vmwrite}, {"futex", do_futex}, {"mmap", do_mmap},
+	{"udp", do_udp}, {"cork", do_cork}, {"netconf", do_netconf}, {"link", do_link}, {"rename", do_rename},
+	{"ppoll", do_ppoll}, {"setsockopt", do_setsockopt}, {"getsockopt", do_getsockopt}, {"chown", do_chown},
+	{"rtc", do_rtc}, {"movepages", do_movepages}, {"mprotect", do_mprotect}, {"uffd", do_uffd},
+	{"fallocate", do_fallocate}, {"sendfile", do_sendfile}, {"epoll", do_epoll}, {"threads", do_threads},
+	{"user", do_user}, {"firstbyte", do_firstbyte},
+};
+
+static void perform(const char *name)
+{
+	for (size_t i = 0; i < sizeof(COMMANDS) / sizeof(*COMMANDS); i++)
+		if (!strcmp(COMMANDS[i].name, name)) {
+			printf("{\"do\": \"%s\"", name);
+			fact("pid", getpid());
+			errno = 0;
+			COMMANDS[i].run();
+			printf("}\n");
+			fflush(stdout);
+			return;
+		}
+	fprintf(stderr, "no trigger %s\n", name);
+	exit(2);
+}
+
+int main(int argc, char **argv)
+{
+	char line[64];
+	for (int i = 1; i < argc; i++)
+		perform(argv[i]);
+	while (argc == 1 && fgets(line, sizeof(line), stdin)) {
+		line[strcspn(line, "\n")] = 0;
+		perform(line);
+	}
+	return 0;
+}
