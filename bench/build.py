@@ -338,21 +338,19 @@ def main() -> int:
     options = parser.parse_args()
     compiler = find_compiler(options.compiler)
     parts = ("start", "one_spec", "from_header", "from_btf", "many_specs")
-    rows: list[Row] = []
+    cpus = len(os.sched_getaffinity(0))
+    print(f"Python {platform.python_version()}, {compiler.kind} {compiler.version}, {cpus} processors, {options.runs} runs\n")  # fmt: skip
+    print("| what | budget | measured | |\n|---|---|---|---|", flush=True)
+    missed = 0
     with tempfile.TemporaryDirectory(prefix="specc-bench-") as folder:
         bench = Bench(Path(folder), compiler, options.runs, options.specs)
         for part in [options.only] if options.only else parts:
             print(f"measuring {part} ...", file=sys.stderr)
-            rows += getattr(bench, part)()
-    cpus = len(os.sched_getaffinity(0))
-    print(f"Python {platform.python_version()}, {compiler.kind} {compiler.version}, {cpus} processors, {options.runs} runs\n")  # fmt: skip
-    print("| what | budget | measured | |")
-    print("|---|---|---|---|")
-    for row in rows:
-        print(
-            f"| {row.what} | {row.budget} | {row.measured} | { {True: 'met', False: 'NOT MET', None: ''}[row.met] } |"
-        )
-    return 0 if all(row.met is not False for row in rows) else 1
+            for row in getattr(bench, part)():
+                verdict = {True: "met", False: "NOT MET", None: ""}[row.met]
+                print(f"| {row.what} | {row.budget} | {row.measured} | {verdict} |", flush=True)
+                missed += row.met is False
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":
