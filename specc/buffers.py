@@ -35,7 +35,7 @@ _BUSY: Final = 1 << 31
 _DISCARD: Final = 1 << 30
 _HEADER: Final = 8
 
-_MOST_BYTES: Final = 64 << 10  # of one batch: its room is the producer's again while the next one is being read
+_MOST_BYTES: Final = 256 << 10  # of one batch: its room is the producer's again while the next one is being read
 _FEW: Final = 8  # records in a row that make it worth to treat them as evenly spaced
 _PAUSE_SECONDS: Final = 0.001
 _LOOK_MS: Final = 8  # how long a lone event may wait in a perf buffer
@@ -148,7 +148,7 @@ class RingReader:
         if length & _DISCARD:
             return None, position + (((length & _DISCARD - 1) + 7) & ~7) + _HEADER
         step = ((length + 7) & ~7) + _HEADER
-        limit = max(step, min(end - position, _MOST_BYTES, self._size // 4))
+        limit = max(step, min(end - position, _MOST_BYTES, self._size // 8))
         number = limit // step
         if number > _FEW:
             # Look at the headers as if all records had one size: that is so when there is one probe.

@@ -1,4 +1,4 @@
-"""Records as columns: batches in; numpy structured arrays, Arrow record batches, and JSON text made from columns out.
+"""Records as columns: batches in, numpy structured arrays and Arrow record batches out.
 
     columns(decoder, batch)             # {"gup": array([(12, 7, ...), ...], dtype=[("timestamp", "<u8"), ...])}
     Columns(decoder).record_batch(batch)                # a pyarrow.RecordBatch, nested as the records are
@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.ipc
 
 from specc.batch import Batch
 from specc.events.decoder import Decoder
-from specc.events.program import Compiled, dumps, error_name
+from specc.events.program import Compiled, error_name
 from specc.events.shape import Items, Leaf, Object, Shape, finish, text
 from specc.ir import Role
 
@@ -165,7 +164,7 @@ def numbers(leaf: Leaf, rows: Rows) -> Array:
             return np.ascontiguousarray(raw)
 
 
-_NUMBERS = ("int", "bool", "truth", "bits", "bits truth", "float")
+NUMBERS = ("int", "bool", "truth", "bits", "bits truth", "float")
 
 
 def arrow_type(of: Shape) -> Any:
@@ -194,10 +193,10 @@ def arrow_type(of: Shape) -> Any:
 
 def arrow_array(of: Shape, rows: Rows) -> Array:
     match of:
-        case Leaf(kind=kind) if kind in _NUMBERS:
+        case Leaf(kind=kind) if kind in NUMBERS:
             return pa.array(numbers(of, rows)).cast(arrow_type(of))
         case Leaf(kind="text"):
-            return _spelled(of, rows, text)
+            return spelled(of, rows, text)
         case Leaf(kind="nothing"):
             return pa.nulls(rows.count)
         case Object(members=members) if members:
@@ -232,7 +231,7 @@ def _lists(values: Array, length: int, count: int) -> Array:
     return pa.ListArray.from_arrays(pa.array(np.arange(count + 1, dtype=np.int32) * length), values)
 
 
-def _spelled(leaf: Leaf, rows: Rows, spell: Any) -> Array:
+def spelled(leaf: Leaf, rows: Rows, spell: Any) -> Array:
     """Bytes as text, each different value spelled once."""
     width = int(leaf.code[:-1])
     if not width:
@@ -302,68 +301,3 @@ class Columns:
             made[self._names[event.event.number, slot.key]] = array
         arrays = [made[f.name].cast(f.type) if f.name in made else pa.nulls(rows.count, f.type) for f in self.schema]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
-
-
-# --- JSON text --------------------------------------------------------------------------------------------------------
-
-
-def json_text(decoder: Decoder, batch: Batch) -> memoryview | None:
-    """The records as JSON lines, made column by column; None where one of them tells of a failed read."""
-    found = groups(decoder, batch)
-    lines = [_json_lines(rows) for rows, _ in found]
-    if any(array is None for array in lines):
-        return None
-    joined: Any = lines[0]
-    if len(lines) > 1:
-        order = np.argsort(np.concatenate([where for _, where in found]), kind="stable")
-        joined = pa.concat_arrays(lines).take(pa.array(order))
-    offsets, data = joined.buffers()[1:3]
-    ends = np.frombuffer(offsets, np.int32)
-    return memoryview(data)[ends[joined.offset] : ends[joined.offset + len(joined)]]
-
-
-def _json_lines(rows: Rows) -> Any | None:
-    event = rows.event
-    parts: list[Any] = []
-    literal = f'{{"probe":{dumps(event.probe)}'
-    for slot in event.slots:
-        if slot.status is not None and rows.raw(slot.status, "i").any():
-            return None
-        literal += f",{dumps(slot.key)}:"
-        if slot.absent is not None:
-            missing = rows.raw(slot.absent[0], "Q") >> np.uint64(slot.absent[1]) & np.uint64(1)
-            if missing.any():
-                if not missing.all():
-                    return None
-                literal += "null"
-                continue
-        literal = _json(slot.shape, rows, parts, literal)
-    if not parts:
-        return pa.repeat(pa.scalar(literal + "}\n"), rows.count)
-    return pc.binary_join_element_wise(*parts, pa.scalar(literal + "}\n"), "")
-
-
-def _json(of: Shape, rows: Rows, parts: list[Any], literal: str) -> str:
-    """Add the value's parts; the literal text that is still to be written comes in and goes out."""
-    match of:
-        case Object(members=members):
-            literal += "{"
-            for number, (name, inner) in enumerate(members):
-                literal = _json(inner, rows, parts, f"{literal}{',' if number else ''}{dumps(name)}:")
-            return literal + "}"
-        case Items(items=items):
-            literal += "["
-            for number, inner in enumerate(items):
-                literal = _json(inner, rows, parts, literal + ("," if number else ""))
-            return literal + "]"
-        case Leaf(kind="nothing"):
-            return literal + "null"
-        case Leaf(kind=kind) if kind in _NUMBERS and kind != "float":
-            spelled = pa.array(numbers(of, rows)).cast(pa.string())
-        case Leaf(kind="text"):
-            spelled = _spelled(of, rows, lambda raw: dumps(text(raw)))
-        case Leaf():
-            raw = rows.raw(of.offset, of.code)
-            spelled = pa.array([dumps(finish(of, v)) for v in raw.tolist()], pa.string())
-    parts += [pa.scalar(literal), spelled]
-    return ""

@@ -21,7 +21,7 @@ from specc.events.decoder import Decoder
 from specc.events.program import Compiled, csv_cell
 
 _MANY: Final = 5000  # records, after which more are to be expected
-_WORTHWHILE: Final = 100  # records in a batch
+_WORTHWHILE: Final = 500  # records in a batch
 
 # An event, memory, where its first record begins, how far apart the records are, how many they are; lines out.
 Spell: TypeAlias = Callable[[Compiled, memoryview, int, int, int], list[str]]
@@ -102,7 +102,7 @@ class _Fast:
 
     def _load(self) -> None:
         with contextlib.suppress(ImportError):  # they are optional
-            self._module = importlib.import_module("specc.events.columns")
+            self._module = importlib.import_module("specc.events.lines")
 
 
 class LineWriter:
