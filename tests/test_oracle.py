@@ -97,7 +97,7 @@ def test_only_data_bits_have_places() -> None:
         first, second, third = one.parameters
         assert (first.size, first.align) == (12, 4)
         assert first.mask == bytes.fromhex("ff000000ffffffff07010000")
-        assert first.leaf_offsets == (0, 4, None, 9)
+        assert first.leaf_offsets == (0, 32, 64, 72)
         assert first.places[1:4] == (None, None, None)
         assert second.mask == b"\xff" * 10 + b"\0" * 6
         assert third.mask == b"\x01"

@@ -174,7 +174,7 @@ def _by_both(configurations: Iterable[str]) -> bool:
 
 
 def agree(measured: Iterable[MeasuredParameter]) -> bool:
-    return len({(one.size, one.mask, _data_places(one)) for one in measured}) <= 1
+    return len({(one.size, one.mask, one.leaf_offsets, _data_places(one)) for one in measured}) <= 1
 
 
 def same_result(measured: Iterable[Measurement]) -> bool:
@@ -258,9 +258,9 @@ def layout_faults(
             told = f"[{configuration}] data bits {one.mask.hex()}, specc's types have {mask.hex()}"
             return [Fault("wrong layout", name, told)]
         for leaf, offset in zip(case.parameters[index].leaves, one.leaf_offsets, strict=True):
-            said = None if offset is None else leaf_offset(declared, leaf.path, clang)
+            said = leaf_offset(declared, leaf.path, clang)
             if said != offset:
-                told = f"[{configuration}] offset of {leaf.path} is {offset}, specc's types have {said}"
+                told = f"[{configuration}] {leaf.path} begins at bit {offset}, specc's types have {said}"
                 return [Fault("wrong layout", name, told)]
     return []
 

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -76,7 +77,7 @@ class MeasuredParameter:
     align: int
     mask: bytes  # the data bits of each byte; 0: padding
     places: tuple[Place | None, ...]  # of each byte that is data, by the callee
-    leaf_offsets: tuple[int | None, ...]  # None: a bit-field
+    leaf_offsets: tuple[int, ...]  # of each leaf, in bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +267,7 @@ def _decode(work: _Batch, output: bytes) -> list[Measurement]:
 def _decode_one(case: Case, configuration: str, reader: _Reader) -> Measurement:
     status, pointer, in_memory, taken, result_size = reader.numbers(5)
     leaf_count = sum(len(one.leaves) for one in described(case))
-    leaf_numbers = iter(reader.numbers(2 * leaf_count)[::2])
+    leaf_numbers = iter(reader.numbers(leaf_count))
     sizes = reader.numbers(2 * len(case.parameters))
     total = sum(sizes[::2])
     if status:
@@ -279,9 +280,7 @@ def _decode_one(case: Case, configuration: str, reader: _Reader) -> Measurement:
     start = 0
     for one, size, align in zip(case.parameters, sizes[::2], sizes[1::2], strict=True):
         span = slice(start, start + size)
-        offsets = tuple(
-            None if leaf.kind == "bitfield" else offset for leaf, offset in zip(one.leaves, leaf_numbers, strict=False)
-        )
+        offsets = tuple(islice(leaf_numbers, len(one.leaves)))
         places = tuple(map(_place, callee[span]))
         parameters.append(MeasuredParameter(one.name, size, align, masks[span], places, offsets))
         if callee[span] != caller[span]:

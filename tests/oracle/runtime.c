@@ -370,6 +370,18 @@ static int measure(const struct oracle_case *c, const unsigned *start, unsigned 
 	return OK;
 }
 
+/* Where a leaf begins in its object, in bits. */
+static int first_bit(const struct oracle_leaf *leaf)
+{
+	const byte *bits = leaf->mask;
+	if (leaf->kind != BITFIELD)
+		return 8 * leaf->offset;
+	for (unsigned i = 0; i < 8 * leaf->size; i++)
+		if (bits[i / 8] >> i % 8 & 1)
+			return i;
+	return -1;
+}
+
 static void report(const struct oracle_case *c)
 {
 	unsigned start[64], total = 0;
@@ -380,7 +392,7 @@ static void report(const struct oracle_case *c)
 	int status = measure(c, start, total, &pointer, &in_memory, &taken);
 	put(status), put(pointer), put(in_memory), put(taken), put(c->result_size);
 	for (unsigned i = 0; i < c->leaves; i++)
-		put(c->leaf[i].offset), put(c->leaf[i].size);
+		put(first_bit(&c->leaf[i]));
 	for (unsigned p = 0; p < c->parameters; p++)
 		put(c->parameter[p].size), put(c->parameter[p].align);
 	if (status != OK)

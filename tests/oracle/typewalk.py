@@ -76,7 +76,7 @@ def data_mask(type_: p.CType, clang: bool, size: int) -> bytes:
 
 
 def leaf_offset(type_: p.CType, path: str, clang: bool) -> int | None:
-    """The byte offset of ".a.b[2]"; None when specc's types have no such member."""
+    """Where ".a.b[2]" begins, in bits; None when specc's types have no such member."""
     at = 0
     here: p.CType = p.decay(type_)
     for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", path):
@@ -90,7 +90,7 @@ def leaf_offset(type_: p.CType, path: str, clang: bool) -> int | None:
             return None
         at += found[0]
         here = found[1]
-    return at // 8
+    return at
 
 
 def _find(record: p.Record, name: str, clang: bool) -> tuple[int, p.CType] | None:
