@@ -6,13 +6,16 @@ types are those of the headers. Records are random bytes, so every bit of every 
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import math
 import os
 import random
+import re
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
@@ -469,3 +472,79 @@ def test_strange_records() -> None:
         assert caught.value.diagnostic.code == "SP463"
         with pytest.raises(Stop):
             open_writer("jsonl", decoder.description, io.StringIO()).write([record])
+
+
+# --- tables and CSV, as files that a person has read ------------------------------------------------------------------
+
+
+def shown(case: str, format_: str, **options: Any) -> str:
+    """Eight records of a golden program, the same in every run, with a failed read and a field that is not there."""
+    description = described(program_of(GOLDEN / case / "spec.yaml"))
+    rng = random.Random(case)
+    records = []
+    for number in range(8):
+        event = description.probes[number * 3 % 7 % len(description.probes)].event
+        record = bytearray(random_record(event, rng))
+        for field in event.fields:
+            at = slice(field.offset, field.offset + field.size)
+            if field.name == "timestamp":
+                record[at] = struct.pack("<Q", 3_600 * 10**9 + number * 1_000_250_000)
+            elif field.name == "comm":
+                record[at] = (b"bash", b"\x1b[2J\n", "größe".encode(), b'x,"y"', b"")[number % 5].ljust(16, b"\0")
+            elif field.c_type == "__u32" and field.role is Role.CONTEXT:
+                record[at] = struct.pack("<I", rng.choice((1, 812, 40123)))
+            elif field.role is Role.STATUS and number == 3:
+                record[at] = struct.pack("<i", -14)
+            elif field.role is Role.ABSENT and number > 5:
+                record[at] = struct.pack("<Q", 5)
+        records.append(bytes(record))
+    out = io.StringIO()
+    writer = open_writer(format_, description, out, **options)
+    assert writer.write(records[:3]) == 3
+    assert writer.write(records[3:]) == 5
+    writer.close()
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("case", ["context", "floats", "large", "options", "perf", "returns", "scalars", "structs"])
+@pytest.mark.parametrize("format_", ["table", "csv", "jsonl"])
+def test_written_text(case: str, format_: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    text = shown(case, format_, **({"width": 100, "wall_offset_ns": 10**18} if format_ == "table" else {}))
+    path = GOLDEN.parent / "records" / f"{case}.{format_}"
+    if os.environ.get("SPECC_UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="")
+    assert text == path.read_bytes().decode()
+
+
+def test_a_table_moves_no_cursor_and_is_no_wider_than_the_terminal() -> None:
+    for case in ("context", "perf", "returns", "scalars"):
+        for line in shown(case, "table", width=80).splitlines():
+            assert line.isprintable()
+            assert len(line) <= 80
+    assert "\x1b[1m" in shown("perf", "table", colour=True)
+    plain = shown("perf", "table")
+    coloured = shown("perf", "table", colour=True)
+    assert re.sub("\x1b\\[[0-9]*m", "", coloured) == plain
+
+
+def test_csv_is_read_again() -> None:
+    for case in ("context", "perf", "returns", "structs"):
+        rows = list(csv.DictReader(io.StringIO(shown(case, "csv"), newline="")))
+        lines = [json.loads(line, parse_float=str) for line in shown(case, "jsonl").splitlines()]
+        assert len(rows) == len(lines) == 8
+        for row, line in zip(rows, lines, strict=True):
+            given = dict(flattened("", line))
+            assert {k: v for k, v in row.items() if v} == {k: v for k, v in given.items() if v}
+
+
+def flattened(prefix: str, value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            yield from flattened(f"{prefix}{key}.", inner)
+        elif isinstance(inner, list):
+            yield prefix + key, json.dumps(inner, separators=(",", ":"))
+        elif inner is not None:
+            yield prefix + key, json.dumps(inner) if isinstance(inner, bool | int) else inner
