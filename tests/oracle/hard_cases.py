@@ -178,7 +178,7 @@ HARD: dict[str, Signature] = {
     "int128_bit_field": _of(struct(_bits(INT128, 70)), struct(LONG, _bits(INT128, 60)), *AFTER),
     "transparent_union_of_int128": _of(*SEVEN, union(TWO_LONGS, INT128, attributes="transparent_union"), LONG),
     "aligned_bit_field_under_pack": _of(struct(_bits(SCHAR, 4), _bits(UCHAR, 3, "aligned(16)"), pack=8), *AFTER),
-    "aligned_pointer_typedef": _of(*SEVEN, Typedef(POINTER, "aligned(16)"), LONG),
+    "aligned_pointer": _of(*SEVEN, Typedef(POINTER, "aligned(16)"), LONG),
     "three_floats": _of(struct(FLOAT, FLOAT, FLOAT), *AFTER),
     "float_and_int": _of(struct(FLOAT, INT), struct(FLOAT, FLOAT, INT), *AFTER),
     "half_floats": _of(FLOAT16, struct(FLOAT16, FLOAT16, FLOAT16), struct(FLOAT16, SHORT), *AFTER),
