@@ -6,12 +6,13 @@ import argparse
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from specc.commands.common import FINDINGS, FINE, colour_wanted, exit_code, tell
-from specc.diagnostics import Location, Report, Stop
+from specc.diagnostics import Location, Report, Stop, stop
 
 if TYPE_CHECKING:
     from specc.describe import Description
@@ -125,13 +126,22 @@ def _stream(session: Session, description: Description, options: argparse.Namesp
             return _cannot_write(options, problem)
     try:
         width = shutil.get_terminal_size((0, 0)).columns if output.isatty() else None
-        writer = open_writer(options.format, description, output, colour=colour_wanted(output), width=width)
+        writer = open_writer(
+            _format(options, output),
+            description,
+            output,
+            colour=colour_wanted(output),
+            width=width,
+            wall_offset_ns=time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC),
+        )
         with stop_signals() as signals:
             drop_privileges(session.counts)
             _say(f"attached {_plural(len(description.probes), 'probe')}")
             limits = Limits(options.count, options.duration, options.pid)
             fd = output.fileno() if _is_pipe(output) else None
             received = stream(session, writer, limits, signals, output=fd, say=_say)
+            if received.reason != "pipe":
+                writer.close()
             counts = session.counts()
         if received.reason == "process":
             _say(f"process {options.pid} has ended")
@@ -141,6 +151,15 @@ def _stream(session: Session, description: Description, options: argparse.Namesp
         if options.output is not None:
             output.close()
     return FINE
+
+
+def _format(options: argparse.Namespace, output: IO[str]) -> str:
+    """The format that was asked for, else that of the file's ending, else the table."""
+    ending = os.path.splitext(options.output or "")[1][1:]
+    format_: str = options.format or (ending if ending in ("jsonl", "csv", "arrow", "parquet") else "table")
+    if format_ in ("arrow", "parquet") and output.isatty():
+        raise stop("SP466", f"the format {format_} is no text for a terminal", None, help="give it a file: `-o FILE`")
+    return format_
 
 
 def _is_pipe(stream: IO[str]) -> bool:
