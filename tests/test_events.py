@@ -548,3 +548,20 @@ def flattened(prefix: str, value: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield prefix + key, json.dumps(inner, separators=(",", ":"))
         elif inner is not None:
             yield prefix + key, json.dumps(inner) if isinstance(inner, bool | int) else inner
+
+
+def test_the_example_of_the_documentation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from specc.build import compile_object
+    from specc.emit import emit
+
+    root = Path(__file__).parent.parent
+    monkeypatch.chdir(root)
+    program = program_of(Path("specs/gup.yaml"))
+    (tmp_path / "generated").mkdir()
+    (tmp_path / "generated" / "gup.bpf.o").write_bytes(compile_object(emit(program), "gup", find_compiler()))
+    [example] = re.findall(r"```python\n(.*?)```", (root / "docs" / "records.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    assert capsys.readouterr().out == "gup\n"
