@@ -26,6 +26,8 @@ sys.path.insert(0, str(ROOT))
 from specc.compiler import Compiler, environment, find_compiler  # noqa: E402  (the path must be set first)
 
 PYTHON = sys.executable
+_SCRIPT = Path(PYTHON).with_name("specc")
+SPECC = [str(_SCRIPT)] if _SCRIPT.exists() else [PYTHON, "-m", "specc"]
 FUNCTION = "__get_user_pages"
 KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 
@@ -146,7 +148,7 @@ class Bench:
             if out is not None:
                 shutil.rmtree(out, ignore_errors=True)
 
-        return Command([PYTHON, "-m", "specc", *arguments], self.folder, self.env, before)
+        return Command([*SPECC, *arguments], self.folder, self.env, before)
 
     def bare(self, source: Path) -> Command:
         """The compiler alone, with specc's own options, on the C that specc emitted."""

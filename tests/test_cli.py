@@ -21,6 +21,7 @@ import pytest
 from command import PATIENCE, ROOT, Done, environment, files, specc
 
 from specc import __version__
+from specc.cli import COMMANDS
 from specc.compiler import find_compiler
 from specc.diagnostics import Stop
 
@@ -108,15 +109,19 @@ def test_a_format_in_the_environment_must_be_one(project: Path) -> None:
     assert "$SPECC_OUTPUT_FORMAT is `xml`" in done.err
 
 
-COMMANDS = ("build", "check", "show", "schema", "new", "explain")
-
-
 @pytest.mark.parametrize("arguments", [["--help"], *([c, "--help"] for c in COMMANDS)], ids=" ".join)
 def test_help_is_on_stdout(arguments: list[str], tmp_path: Path) -> None:
     done = specc(*arguments, cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("usage: specc")
     assert all(c in done.out for c in (COMMANDS if arguments == ["--help"] else ()))
+
+
+def test_every_command_has_its_module_and_its_place_in_the_help(tmp_path: Path) -> None:
+    """The command line builds the parser of a known command alone: the list of them must be whole."""
+    assert {p.stem for p in (ROOT / "specc" / "commands").glob("*.py")} - {"__init__", "common"} == set(COMMANDS)
+    listed = re.findall(r"^    (\w+) ", specc("--help", cwd=tmp_path).out, re.MULTILINE)
+    assert tuple(listed) == COMMANDS
 
 
 def test_version(tmp_path: Path) -> None:
