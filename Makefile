@@ -66,6 +66,7 @@ check: lint
 
 bench: setup-test
 	$(PYTHON_IN_VENV) bench/build.py
+	@if [ "$$(id -u)" = 0 ]; then $(PYTHON_IN_VENV) bench/reading.py; else echo "bench/reading.py needs root: left out"; fi
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
