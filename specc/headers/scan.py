@@ -71,6 +71,7 @@ class Scan:
     def __init__(self, text: str, name: str) -> None:
         self.text: Final = text
         self.name: Final = name
+        self._furthest = (0, name, 1)
         self.packs: Final[list[tuple[int, int | Stop | None]]] = []
         self.code: Final = self._searchable()
         self.starts: Final[list[int]] = []
@@ -180,19 +181,36 @@ class Scan:
 
     def location(self, offset: int, length: int = 1) -> Location:
         """The place in the file that the nearest line marker before an offset names."""
-        text = self.text
-        line_start = text.rfind("\n", 0, offset) + 1
+        line_start = self.text.rfind("\n", 0, offset) + 1
+        file, line = self._line(line_start)
         column = offset - line_start + 1
-        at = line_start
+        return Location(file, line, column, line, column + length)
+
+    def _line(self, start: int) -> tuple[str, int]:
+        """The file and the number of the line that begins at `start`.
+
+        Counting begins at the furthest line that was asked for, or else at the nearest marker: whoever asks for all
+        of a file does it from its start to its end, and the lines are then counted once.
+        """
+        text = self.text
+        known, file, line = self._furthest
+        if 0 < known <= start and text.find("\n#", known - 1, start) < 0:
+            found = (file, line + text.count("\n", known, start))
+        else:
+            found = self._line_from_marker(start)
+        if start > known:
+            self._furthest = (start, *found)
+        return found
+
+    def _line_from_marker(self, start: int) -> tuple[str, int]:
+        text, at = self.text, start
         while at > 0:
             at = text.rfind("\n#", 0, at) + 1
             m = _MARKER.match(text, at)
             if m is not None:
-                line = int(m[1]) + text.count("\n", m.end(), line_start) - 1
                 file = self.name if m[2] is None else m[2].replace('\\"', '"').replace("\\\\", "\\")
-                return Location(file, max(line, 1), column, max(line, 1), column + length)
-        line = text.count("\n", 0, line_start) + 1
-        return Location(self.name, line, column, line, column + length)
+                return file, max(int(m[1]) + text.count("\n", m.end(), start) - 1, 1)
+        return self.name, text.count("\n", 0, start) + 1
 
 
 def _opens_function(code: str, start: int, brace: int) -> bool:
