@@ -740,3 +740,20 @@ def test_system_headers_and_cancel() -> None:
     index = HeaderIndex(text)
     assert index.typedef("size_t") == Typedef("size_t", ULONG)
     assert parse_declaration("size_t f(ptrdiff_t d)", index, HERE).result == Typedef("size_t", ULONG)
+
+
+@pytest.mark.parametrize("name", ["my_typedef", "typedef_f", "a_typedef_b"])
+def test_a_word_inside_of_a_name_means_nothing(name: str) -> None:
+    text = f"void {name}(long a);\nlong {name}2(long a, int (*b)(int));\n"
+    assert HeaderIndex(text).functions() == [name, f"{name}2"]
+    assert sorted(parse_prototypes(text, [name, f"{name}2"])) == [name, f"{name}2"]
+
+
+def test_lines_in_any_order() -> None:
+    """The place of a declaration is the same whether what stands before it was asked for first, or what stands after."""
+    text = '# 1 "a.h" 1\n\nvoid a(int x);\n# 40 "b.h"\nvoid b(int x);\n\n\nvoid c(int x);\n# 5 "a.h" 2\nvoid d(int x);\n'
+    places = {"a": "a.h:2", "b": "b.h:40", "c": "b.h:43", "d": "a.h:5"}
+    for order in ("abcd", "dcba", "cadb", "bdac"):
+        index = HeaderIndex(text)
+        found = {name: index.prototype(name) for name in order}
+        assert {name: p.source for name, p in found.items() if p is not None} == places

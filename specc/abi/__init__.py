@@ -96,7 +96,7 @@ def _place_scalars(prototype: Prototype) -> Placement | None:
             ctype = ctype.target
         match ctype:
             case Pointer():
-                size = align = 8
+                size, align = 8, align_of(declared)
             case Int(size=size) | Enum(size=size) if size in _IN_REGISTER:
                 align = size if ctype is declared else align_of(declared)
             case Array() | Function():

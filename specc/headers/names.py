@@ -45,6 +45,7 @@ TYPES: Final = frozenset(_TYPE_WORDS.split())
 _FUNCTION: Final = re.compile(r"[\s\w*]*?([A-Za-z_$][\w$]*)\s*\(")
 _TYPEDEF_TAIL: Final = re.compile(r"([A-Za-z_$][\w$]*)\s*;$")
 _TYPEDEF_POINTER: Final = re.compile(r"\(\s*\*\s*([A-Za-z_$][\w$]*)\s*\)\s*\(")
+_TYPEDEF_WORD: Final = re.compile(r"\btypedef\b")
 _TOKEN: Final = re.compile(r"[A-Za-z_$][\w$]*|[^\s\w]")
 
 
@@ -60,7 +61,7 @@ def fast_function(code: str, start: int, end: int) -> str | None:
     tail = code.find(")", first, end)
     if "," in code[tail:end] or "=" in code[tail:end] or not code[start : m.start(1)].strip():
         return None
-    return "" if "typedef" in code[start:first] else name
+    return "" if _TYPEDEF_WORD.search(code, start, first) else name
 
 
 def _nested(code: str, name: str, start: int, first: int, end: int) -> str | None:
@@ -70,7 +71,7 @@ def _nested(code: str, name: str, start: int, first: int, end: int) -> str | Non
         depth += 1 if m[0] == "(" else -1
         if not depth:
             rest = code[m.end() : end]
-            if rest.strip() not in ("", ";") or "typedef" in code[start:first] or not code[start:first].strip():
+            if rest.strip() not in ("", ";") or _TYPEDEF_WORD.search(code, start, first) or not code[start:first].strip():
                 return None
             return name
     return None
