@@ -1,0 +1,169 @@
+"""Where a user probe goes: files by name, symbols by name and version, and the reasons why not."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from specc.diagnostics import Severity, Stop
+from specc.elf import file_offset, read_elf, symbols
+from specc.ir import Target
+from specc.run.files import cached_libraries, find_file
+from specc.run.user_target import UserPlace, UserTargets
+
+CC = shutil.which("gcc") or shutil.which("clang")
+needs_compiler = pytest.mark.skipif(CC is None, reason="user targets: it needs a C compiler for the host")
+
+LIBRARY = """
+int plain(int a) { return a; }
+int old_one(int a) { return a + 1; }
+int new_one(int a) { return a + 2; }
+__asm__(".symver old_one, both@V1");
+__asm__(".symver new_one, both@@V2");
+static int first(void) { return 7; }
+static void *choose(void) { return first; }
+int indirect(void) __attribute__((ifunc("choose")));
+int data = 5;
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    assert CC is not None
+    made = tmp_path_factory.mktemp("targets")
+    (made / "lib.c").write_text(LIBRARY)
+    (made / "map").write_text("V1 { global: plain; both; indirect; data; local: *; }; V2 { global: both; } V1;")
+    (made / "main.c").write_text("int twin(void) { return 1; } int main(void) { return twin(); }")
+    (made / "a.c").write_text("static __attribute__((noinline)) int same(int a) { return a; } int a(int x) { return same(x); } int b(int); int main(void) { return a(1) + b(2); }")  # fmt: skip
+    (made / "b.c").write_text("static __attribute__((noinline)) int same(int a) { return a * 3; } int b(int x) { return same(x); }")  # fmt: skip
+    commands = [
+        ["-shared", "-fPIC", "-Wl,--version-script=map", "lib.c", "-o", "libversions.so.1"],
+        ["-pie", "-fPIE", "main.c", "-o", "pie"],
+        ["-no-pie", "-fno-pie", "main.c", "-o", "fixed"],
+        ["-rdynamic", "main.c", "-o", "exported"],
+        ["-c", "main.c", "-o", "object.o"],
+        ["-O1", "a.c", "b.c", "-o", "twins"],
+    ]
+    for command in commands:
+        subprocess.run([CC, "-w", *command], cwd=made, check=True)
+    subprocess.run(["strip", "exported", "-o", "stripped"], cwd=made, check=True)
+    (made / "script").write_text("#!/bin/sh\n")
+    (made / "text").write_text("/* GNU ld script */")
+    return made
+
+
+def find(folder: Path, path: str, symbol: str | None, offset: int = 0) -> UserPlace:
+    return UserTargets({"LD_LIBRARY_PATH": str(folder), "PATH": str(folder)}).find(
+        Target(path, symbol, offset, None), None
+    )
+
+
+def nm(path: Path, *flags: str) -> dict[str, int]:
+    lines = subprocess.run(["nm", *flags, path], capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = [line.split() for line in lines]
+    return {r[2]: int(r[0], 16) for r in rows if len(r) == 3}
+
+
+def readelf_offset(path: Path, address: int) -> int:
+    """By binutils: where the segment with this address puts it in the file."""
+    text = subprocess.run(["readelf", "-lW", path], capture_output=True, text=True, check=True).stdout
+    for line in text.splitlines():
+        words = line.split()
+        if words[:1] == ["LOAD"] and "E" in words[6:-1]:
+            offset, start, size = (int(words[i], 16) for i in (1, 2, 4))
+            if start <= address < start + size:
+                return address - start + offset
+    raise AssertionError("no segment has it")
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("path", "symbol", "name"),
+    [
+        ("pie", "twin", "twin"),
+        ("fixed", "twin", "twin"),
+        ("stripped", "twin", "twin"),
+        ("libversions.so.1", "plain", "plain@@V1"),
+        ("libversions.so.1", "both@V1", "both@V1"),
+        ("libversions.so.1", "both@@V2", "both@@V2"),
+        ("libversions.so.1", "both", "both@@V2"),
+    ],
+)
+def test_offsets_are_those_of_binutils(folder: Path, path: str, symbol: str, name: str) -> None:
+    file = folder / path
+    place = find(folder, path, symbol)
+    addresses = nm(file, "-D") if path in ("stripped", "libversions.so.1") else nm(file)
+    assert place.offset == readelf_offset(file, addresses[name])
+    assert Path(place.path).resolve() == file.resolve()
+    assert place.inode == (file.stat().st_dev, file.stat().st_ino)
+    assert [(d.code, d.severity) for d in place.notes] == ([("SP451", Severity.WARNING)] if symbol == "both" else [])
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("path", "symbol", "offset", "code", "message"),
+    [
+        ("absent.so.9", "f", 0, "SP446", "no library `absent.so.9` is installed here"),
+        ("absent", "f", 0, "SP446", "no program `absent` is in $PATH"),
+        ("./absent", "f", 0, "SP446", "there is no file `./absent`"),
+        ("pie", "twim", 0, "SP447", "there is no function `twim`"),
+        ("libversions.so.1", "both@V3", 0, "SP447", "has no version `V3`"),
+        ("twins", "same", 0, "SP447", "has 2 functions called `same`"),
+        ("libversions.so.1", "indirect", 0, "SP448", "is an indirect function"),
+        ("libversions.so.1", "data", 0, "SP448", "is not a function"),
+        ("script", "main", 0, "SP449", "it does not begin as an ELF file does"),
+        ("text", "main", 0, "SP449", "it does not begin as an ELF file does"),
+        ("object.o", "main", 0, "SP449", "is neither a program nor a shared library"),
+        ("pie", None, 1, "SP450", "there is no code at offset 0x1"),
+        ("pie", "twin", 0x20, "SP450", "so 0x20 is not in it"),
+    ],
+)
+def test_refusals(folder: Path, path: str, symbol: str | None, offset: int, code: str, message: str) -> None:
+    name = str(folder / path) if path in ("script", "text", "object.o") else path
+    with pytest.raises(Stop) as stopped:
+        find(folder, name, symbol, offset)
+    assert stopped.value.diagnostic.code == code
+    assert message in stopped.value.diagnostic.message
+
+
+@needs_compiler
+def test_hints(folder: Path) -> None:
+    with pytest.raises(Stop) as stopped:
+        find(folder, "pie", "twim")
+    assert stopped.value.diagnostic.help == "did you mean `twin`?"
+    with pytest.raises(Stop) as stopped:
+        find(folder, "stripped", "helper")
+    assert "stripped" in stopped.value.diagnostic.notes[0]
+    with pytest.raises(Stop) as stopped:
+        find(folder, str(folder / "script"), "main")
+    assert stopped.value.diagnostic.help == "it is a script: probe its interpreter, /bin/sh"
+
+
+def test_the_loaders_cache_is_ldconfigs() -> None:
+    ldconfig = shutil.which("ldconfig") or "/sbin/ldconfig"
+    if not Path(ldconfig).exists():
+        pytest.skip("user targets: there is no ldconfig here")
+    lines = subprocess.run([ldconfig, "-p"], capture_output=True, text=True, check=True).stdout.splitlines()[1:]
+    theirs = {
+        (line.split()[0], line.rpartition("=> ")[2]) for line in lines if "libc6,x86-64" in line and "=> " in line
+    }
+    assert set(cached_libraries()) == theirs
+
+
+def test_a_bare_name_is_found_as_the_loader_does(folder: Path) -> None:
+    assert find_file("libversions.so.1", None, {"LD_LIBRARY_PATH": f"/nowhere:{folder}"}) == str(
+        folder / "libversions.so.1"
+    )
+    assert find_file("sh", None, {"PATH": "/nowhere:/bin"}) == "/bin/sh"
+
+
+@needs_compiler
+def test_symbols_of_a_file_are_nms(folder: Path) -> None:
+    elf = read_elf((folder / "twins").read_bytes())
+    ours = {s.name: s.value for s in symbols(elf) if s.type == 2 and not s.local}
+    theirs = nm(folder / "twins")
+    assert ours and ours == {name: theirs[name] for name in ours}
+    assert file_offset(elf, 1 << 40) is None
