@@ -139,12 +139,12 @@ def _at_symbol(
             notes=[f"at offset {file_offset(elf, a) or 0:#x} of the file" for a in addresses],
             help="say which by `offset`, without `symbol`",
         )
-    at = file_offset(elf, addresses[0] + offset)
-    if at is None:
-        raise stop("SP450", f"`{wanted}{f'+{offset:#x}' if offset else ''}` is not in the code of `{path}`", where)
     size = max(s.size for s in shared)
     if offset and size and offset >= size:
         raise stop("SP450", f"`{name}` in `{path}` has {size} bytes, so {offset:#x} is not in it", where)
+    at = file_offset(elf, addresses[0] + offset)
+    if at is None:
+        raise stop("SP450", f"`{wanted}{f'+{offset:#x}' if offset else ''}` is not in the code of `{path}`", where)
     return UserPlace(path, at, inode, tuple(_other_versions(named, shared[0], version, path, where)))
 
 
