@@ -12,12 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from specc.compiler import Compiler, find_compiler
 from specc.diagnostics import Report, Stop
-from specc.ir import Program
 from specc.noun import dataclass
-from specc.resolve import Sources
+from specc.sources import Sources
+
+if TYPE_CHECKING:
+    from specc.ir import Program
 
 
 class Session:

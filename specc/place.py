@@ -7,6 +7,7 @@ A place that a probe cannot read is still told, with the reason: "cannot" is a v
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from specc.noun import dataclass
@@ -71,3 +72,20 @@ class Placement:
     arguments: tuple[Argument, ...]
     hidden_return_pointer: str | None
     result: Result
+
+
+def argument_names(placement: Placement) -> list[str]:
+    """The name each argument goes by; one that its declaration does not name is `arg0`, `arg1`, by its position."""
+    return [a.name or f"arg{i}" for i, a in enumerate(placement.arguments)]
+
+
+def place_text(pieces: Sequence[Piece]) -> str:
+    """A place for a person: "rdi:rsi", "sp+8", "sp+8..sp+47"."""
+    parts: list[str] = []
+    for piece in pieces:
+        if piece.where == STACK:
+            last = piece.stack_offset + piece.size - 1
+            parts.append(f"sp+{piece.stack_offset}" + (f"..sp+{last}" if piece.size > 8 else ""))
+        else:
+            parts.append(piece.where)
+    return ":".join(parts) or "no place"

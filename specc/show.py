@@ -9,8 +9,7 @@ The JSON's keys are a contract that other tools build on; the text is free to be
 from __future__ import annotations
 
 from specc.ir import Event, Role
-from specc.lower.arguments import argument_names, place_text
-from specc.place import STACK, Argument, Piece, Placement
+from specc.place import STACK, Argument, Piece, Placement, argument_names, place_text
 from specc.prototype import (
     BitInt,
     CType,

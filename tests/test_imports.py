@@ -21,7 +21,7 @@ LAYERS = (
     "place layout compare source btf build buffers",
     "ir abi headers schema",
     "spec declare records describe syscalls",
-    "lower emit events",
+    "lower emit events sources",
     "resolve show run",
     "pipeline",
     "commands",

@@ -25,10 +25,11 @@ from specc.ir import (
     Store,
     Target,
 )
-from specc.lower.arguments import RETURN, RETURN_FIELD, Resolved, Value, argument_names, select
+from specc.lower.arguments import RETURN, RETURN_FIELD, Resolved, Value, select
 from specc.lower.captures import PROCESS_REGISTERS, Captured, Slots, capture
 from specc.lower.event import Planned, lay_out_event, lay_out_fields
 from specc.noun import replace
+from specc.place import argument_names
 from specc.prototype import spell_prototype
 from specc.spec import RETURN_KINDS, SYSCALL_KINDS, TRAMPOLINE_KINDS, USER_KINDS, ProbeSpec, Spec
 

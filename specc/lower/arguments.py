@@ -13,7 +13,7 @@ from specc.diagnostics import Location, Report, Stop, did_you_mean
 from specc.lower.captures import Wanted
 from specc.lower.event import Storage, storage
 from specc.noun import dataclass
-from specc.place import STACK, Argument, Piece, Placement
+from specc.place import STACK, Argument, Piece, Placement, argument_names, place_text
 from specc.prototype import (
     ULONG,
     Array,
@@ -74,11 +74,6 @@ class Value:
     place: str
     reason: str
     where: Location
-
-
-def argument_names(placement: Placement) -> list[str]:
-    """The name each argument goes by; one that its declaration does not name is `arg0`, `arg1`, by its position."""
-    return [a.name or f"arg{i}" for i, a in enumerate(placement.arguments)]
 
 
 def select(probe: ProbeSpec, known: Resolved | None, report: Report) -> list[Value] | None:
@@ -338,15 +333,3 @@ def _check_trampoline(probe: ProbeSpec, known: Resolved, report: Report) -> bool
         "SP303", f"{probe.kind} cannot attach to `{function}`: {problem}", probe.kind_where, help=f"use `{other}:`"
     )
     return False
-
-
-def place_text(pieces: Sequence[Piece]) -> str:
-    """A place for a person: "rdi:rsi", "sp+8", "sp+8..sp+47"."""
-    parts: list[str] = []
-    for piece in pieces:
-        if piece.where == STACK:
-            last = piece.stack_offset + piece.size - 1
-            parts.append(f"sp+{piece.stack_offset}" + (f"..sp+{last}" if piece.size > 8 else ""))
-        else:
-            parts.append(piece.where)
-    return ":".join(parts) or "no place"
