@@ -342,7 +342,7 @@ def _not_loaded(problem: LibbpfError, description: Description, options: Options
             "SP430",
             f"the kernel's verifier rejects the program of `{probe.name if probe else named}`: {end[-1] if end else problem.message}",
             where,
-            tuple(end[-_SHOWN_LOG_LINES:-1]),
+            tuple(log if options.verbose else end[-_SHOWN_LOG_LINES:-1]),
             "this is a bug of specc, or the kernel is older than what the spec needs; -v shows the whole log",
         )
     if (

@@ -1,0 +1,35 @@
+"""`specc doctor`: what it says agrees with its exit code, and a machine without libbpf is told as such."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from command import environment, specc
+
+
+def test_json(tmp_path: Path) -> None:
+    done = specc("doctor", "--format", "json", cwd=tmp_path)
+    said = json.loads(done.out)
+    assert (done.code == 0) == (said["build"] and said["run"])
+    assert done.code in (0, 3) and done.err == ""
+    for check in said["checks"]:
+        assert set(check) == {"name", "works", "detail", "affects", "help"}
+        assert bool(check["affects"]) == (not check["works"])
+    names = [c["name"] for c in said["checks"]]
+    assert len(set(names)) == len(names) and {"compiler", "libbpf", "BTF", "kernel", "capabilities"} <= set(names)
+
+
+@pytest.mark.parametrize("library", ["/nowhere/libbpf.so.1", "libc.so.6"])
+def test_without_libbpf(library: str, tmp_path: Path) -> None:
+    done = specc("doctor", "--format", "json", cwd=tmp_path, env=environment(SPECC_LIBBPF=library))
+    said = json.loads(done.out)
+    assert (done.code, said["run"]) == (3, False)
+    assert [c["works"] for c in said["checks"] if c["name"] == "libbpf"] == [False]
+
+
+def test_without_a_compiler(tmp_path: Path) -> None:
+    done = specc("doctor", "--compiler", "/nowhere/clang", cwd=tmp_path)
+    assert done.code == 3
+    assert "specc build does not work here" in done.out
