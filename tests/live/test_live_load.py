@@ -48,7 +48,9 @@ def test_the_verifiers_no_is_at_the_probe(tmp_path: Path) -> None:
     everything = Report()
     with pytest.raises(Refused):
         open_session(data, description_of(data), Options(verbose=True), everything)
-    assert set(found.notes) < set(everything.diagnostics[0].notes)
+    # Addresses of maps differ from load to load.
+    assert everything.diagnostics[0].notes[-1].startswith("processed ")
+    assert len(everything.diagnostics[0].notes) > len(found.notes)
     assert any("ctx->di" in note for note in found.notes), "the log names the line of the C text"
 
 
