@@ -751,7 +751,9 @@ def test_a_word_inside_of_a_name_means_nothing(name: str) -> None:
 
 def test_lines_in_any_order() -> None:
     """The place of a declaration is the same whether what stands before it was asked for first, or what stands after."""
-    text = '# 1 "a.h" 1\n\nvoid a(int x);\n# 40 "b.h"\nvoid b(int x);\n\n\nvoid c(int x);\n# 5 "a.h" 2\nvoid d(int x);\n'
+    text = (
+        '# 1 "a.h" 1\n\nvoid a(int x);\n# 40 "b.h"\nvoid b(int x);\n\n\nvoid c(int x);\n# 5 "a.h" 2\nvoid d(int x);\n'
+    )
     places = {"a": "a.h:2", "b": "b.h:40", "c": "b.h:43", "d": "a.h:5"}
     for order in ("abcd", "dcba", "cadb", "bdac"):
         index = HeaderIndex(text)

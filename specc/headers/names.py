@@ -71,7 +71,11 @@ def _nested(code: str, name: str, start: int, first: int, end: int) -> str | Non
         depth += 1 if m[0] == "(" else -1
         if not depth:
             rest = code[m.end() : end]
-            if rest.strip() not in ("", ";") or _TYPEDEF_WORD.search(code, start, first) or not code[start:first].strip():
+            if (
+                rest.strip() not in ("", ";")
+                or _TYPEDEF_WORD.search(code, start, first)
+                or not code[start:first].strip()
+            ):
                 return None
             return name
     return None
