@@ -17,6 +17,7 @@ typedef long long __s64;
 
 /* From the kernel's uapi: linux/bpf.h. */
 enum {
+	BPF_MAP_TYPE_PROG_ARRAY = 3,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_RINGBUF = 27,
@@ -26,6 +27,7 @@ enum {
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
 static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
+static long (*const bpf_tail_call)(void *ctx, void *programs, __u32 index) = (void *)12;
 static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
 static __u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;
 static long (*const bpf_probe_read_user)(void *dst, __u32 size, const void *src) = (void *)112;
@@ -47,6 +49,23 @@ const volatile __u32 user_pid = 0;
 static __always_inline int unwanted(void)
 {
 	return user_pid && user_pid != bpf_get_current_pid_tgid() >> 32;
+}
+
+/* Linux 6.13 and later gives a program that needs 64 bytes of stack or more one stack per CPU, and yet lets the threads
+ * that are in a uprobe preempt each other there: one would write over the other's values. A program with a tail call
+ * keeps the stack of its thread. This one is never made: no process has that number, so the verifier takes it out.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} user_never SEC(".maps");
+
+static __always_inline void keep_own_stack(void *ctx)
+{
+	if (user_pid == 0xffffffff)
+		bpf_tail_call(ctx, &user_never, 0);
 }
 
 struct {
@@ -113,6 +132,7 @@ int user_plain(struct pt_regs *ctx)
 {
 	struct user_plain_event *e;
 
+	keep_own_stack(ctx);
 	if (unwanted())
 		return 0;
 	e = bpf_ringbuf_reserve(&user_events, sizeof(*e), 0);
@@ -152,6 +172,7 @@ int user_text(struct pt_regs *ctx)
 	__u64 stack[1];
 	struct user_text_event *e;
 
+	keep_own_stack(ctx);
 	if (unwanted())
 		return 0;
 	e = bpf_ringbuf_reserve(&user_events, sizeof(*e), 0);
@@ -181,6 +202,7 @@ int user_inside(struct pt_regs *ctx)
 {
 	struct user_inside_event *e;
 
+	keep_own_stack(ctx);
 	if (unwanted())
 		return 0;
 	e = bpf_ringbuf_reserve(&user_events, sizeof(*e), 0);
@@ -241,6 +263,7 @@ int user_one_process_entry(struct pt_regs *ctx)
 	struct user_one_process_entry saved, *s = &saved;
 	__u64 stack[1];
 
+	keep_own_stack(ctx);
 	if (unwanted())
 		return 0;
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
@@ -258,6 +281,7 @@ int user_one_process(struct pt_regs *ctx)
 	const struct user_one_process_entry *entry;
 	struct user_one_process_event *e;
 
+	keep_own_stack(ctx);
 	if (unwanted())
 		return 0;
 	entry = bpf_map_lookup_elem(&user_one_process_calls, &frame);
@@ -302,6 +326,7 @@ int user_versioned(struct pt_regs *ctx)
 {
 	struct user_versioned_event *e;
 
+	keep_own_stack(ctx);
 	if (unwanted())
 		return 0;
 	e = bpf_ringbuf_reserve(&user_events, sizeof(*e), 0);
@@ -338,6 +363,7 @@ int user_colon(struct pt_regs *ctx)
 {
 	struct user_colon_event *e;
 
+	keep_own_stack(ctx);
 	if (unwanted())
 		return 0;
 	e = bpf_ringbuf_reserve(&user_events, sizeof(*e), 0);
@@ -409,4 +435,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"n\", \"at\": 16, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rdi\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 879c22936d8746e6 */
+/* specc: sha256 3bbf0d714cc6b8de */
