@@ -232,7 +232,8 @@ def _compile(work: _Batch) -> str | None:
     command = [configuration.compiler.path, *FLAGS, *configuration.flags, str(source)]
     if configuration.compiler.kind == "clang":
         command.append("-ferror-limit=0")
-    command += [*map(str, work.runtime), "-o", str(work.stem)]
+    # An _Atomic object that is aligned to less than its size is read by a call of libatomic, which comes with gcc.
+    command += [*map(str, work.runtime), "-o", str(work.stem), "-latomic"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     source.unlink()
     return None if done.returncode == 0 else done.stderr
