@@ -218,7 +218,14 @@ def _with(work: _Batch, cases: Sequence[Case]) -> _Batch:
     return _Batch(work.stem, work.runtime, work.configuration, cases)
 
 
+# What gcc and clang say when they themselves fail: such a compiler has told nothing of the case.
+_OWN_FAILURES = ("internal compiler error", "PLEASE submit a bug report", "PLEASE ATTACH THE FOLLOWING FILES")
+COMPILER_FAILED = "the compiler itself failed"
+
+
 def _first_error(message: str, name: str) -> str:
+    if any(words in message for words in _OWN_FAILURES):
+        return COMPILER_FAILED
     lines = [line for line in message.splitlines() if "error" in line]
     named = [line for line in lines if line.startswith(name + ".case")]
     return (named or lines or [message])[0]
