@@ -139,6 +139,8 @@ def _helpers(program: Program, contexts: set[str]) -> list[str]:
     for probe in program.probes:
         if probe.capture.reads or (probe.entry and probe.entry.capture.reads):
             used |= {"bpf_probe_read_user" if probe.user else "bpf_probe_read_kernel"}
+        if probe.capture.words:
+            used |= {"bpf_probe_read_kernel"}
     return [text for name, text in _HELPERS.items() if name in used]
 
 

@@ -105,9 +105,13 @@ class StackSlot:
 
 @dataclass(frozen=True, slots=True)
 class ContextWord:
-    """Word `index` of a trampoline's context: arguments flattened in their order, then the return value."""
+    """Word `index` of a trampoline's context: arguments flattened in their order, then the return value.
+
+    `copied` says that it is taken from a copy of the context, because some verifiers do not let a program load it.
+    """
 
     index: int
+    copied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +165,16 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """How one part of a program fills a struct: the reads first, then the stores. `slots` counts its local `array`."""
+    """How one part of a program fills a struct: the reads first, then the stores. `slots` counts its local `array`.
+
+    `words` are how many of a trampoline's context are copied first.
+    """
 
     reads: tuple[Read, ...] = ()
     stores: tuple[Store, ...] = ()
     slots: int = 0
     array: str = "stack"
+    words: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,8 @@ def _argument_value(probe: ProbeSpec, name: str, argument: Argument, known: Reso
         pieces = tuple(Piece(p.arg_offset, p.size, STACK, stack_offset=PT_REGS[p.where]) for p in pieces)
         place = f"{place} of the process"
     declaration = spell(argument.type, name)
-    wanted = Wanted(field, form, pieces, words, size=argument.size, comment=place)
+    copied = bool(words) and _is_odd_pointer(argument.type)
+    wanted = Wanted(field, form, pieces, words, size=argument.size, comment=place, copied=copied)
     return Value(field, ctype, form, wanted, True, spec.optional, spec.format, declaration, place, reason, spec.where)
 
 
@@ -274,7 +275,8 @@ def _return_value(probe: ProbeSpec, known: Resolved, spec: ArgumentSpec) -> Valu
     field = spec.as_name or RETURN_FIELD
     if probe.kind in TRAMPOLINE_KINDS:
         after = sum(_words(a) for a in known.placement.arguments)
-        wanted = Wanted(field, form, (), (after,), size=result.size, comment=f"ctx[{after}]")
+        copied = _is_odd_pointer(result.type)
+        wanted = Wanted(field, form, (), (after,), size=result.size, comment=f"ctx[{after}]", copied=copied)
         place = f"ctx[{after}]"
     elif result.memory:
         wanted = Wanted(field, form, memory="ax", size=result.size, comment="rax holds its address")
@@ -286,6 +288,15 @@ def _return_value(probe: ProbeSpec, known: Resolved, spec: ArgumentSpec) -> Valu
         field, ctype, form, wanted, False, False, spec.format, spell(result.type, RETURN_FIELD), place, result.reason,
         spec.where,
     )  # fmt: skip
+
+
+def _is_odd_pointer(ctype: CType) -> bool:
+    """To something else than a struct or plain void. Until Linux 6.13 or so the verifier rejects a load of a pointer from
+    a trampoline's context when it leads to a pointer, an enum, a function, `const void`, or (5.10) an integer."""
+    pointer = bare(decay(ctype))
+    if not isinstance(pointer, Pointer):
+        return False
+    return not (isinstance(pointer.target, Void) or isinstance(bare(pointer.target), Record))
 
 
 def _words(argument: Argument) -> int:

@@ -26,7 +26,8 @@ LOCAL_SLOTS = 32
 class Wanted:
     """A value to capture into the field `name`: its place as `abi` gave it, or the words of a trampoline's context.
 
-    `memory` is set for a value that a register points to (a result returned in memory): the pt_regs member.
+    `copied` says that these words cannot be loaded one by one. `memory` is set for a value that a register points to (a
+    result returned in memory): the pt_regs member.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Wanted:
     memory: str | None = None
     size: int = 0
     comment: str = ""
+    copied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ def capture(values: Sequence[Wanted], where: Slots = STACK_SLOTS) -> Captured:
         status_of[wanted.name] = slot_status[slots[0]] if slots else None
         stores.extend(_stores(wanted, _words(wanted, slot_index, where.array)))
     statuses = tuple(dict.fromkeys(r.status for r in reads))
-    return Captured(Capture(tuple(reads), tuple(stores), len(slot_index), where.array), statuses, status_of)
+    copied = max((index + 1 for w in values if w.copied for index in w.context_words), default=0)
+    return Captured(Capture(tuple(reads), tuple(stores), len(slot_index), where.array, copied), statuses, status_of)
 
 
 def _direct_names(values: Sequence[Wanted]) -> frozenset[str]:
@@ -143,7 +146,7 @@ def _direct(wanted: Wanted) -> Read:
 def _words(wanted: Wanted, slot_index: dict[int, int], array: str) -> list[Source]:
     """The source of each eightbyte of the value, in order."""
     if wanted.context_words:
-        return [ContextWord(i) for i in wanted.context_words]
+        return [ContextWord(i, wanted.copied) for i in wanted.context_words]
     # An eightbyte that no piece covers holds padding only, and none of it is copied.
     words: list[Source] = [Constant(0)] * len(wanted.storage.masks)
     for piece in wanted.pieces:
