@@ -24,6 +24,9 @@ from specc.run.system import PERF_TYPE_TRACEPOINT, attach_by_ioctl, perf_event_o
 from specc.run.tracefs import EventFile, find_tracefs
 
 MODES: Final = ("auto", "link", "perf", "legacy")
+# How many calls of a kernel function may be in progress before the kernel misses returns. Without a number it takes 10 or
+# two for each processor, and on a server kernel before 5.19 or so one for each. Each takes about 100 bytes.
+_CALLS_AT_ONCE: Final = 512
 _TRACEFS_FILE: Final = {"kprobe": "kprobe_events", "uprobe": "uprobe_events"}
 
 
@@ -137,7 +140,8 @@ class Attacher:
         file = self._files[kind]
         self._count += 1
         name = f"p{self._count}"
-        number = file.add("r" if at_return else "p", name, place)
+        returns = f"r{_CALLS_AT_ONCE}" if kind == "kprobe" else "r"
+        number = file.add(returns if at_return else "p", name, place)
         event = -1
         try:
             event = perf_event_open(PERF_TYPE_TRACEPOINT, number, pid=pid)

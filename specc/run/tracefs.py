@@ -54,7 +54,8 @@ class EventFile:
         self.close()
 
     def add(self, kind: str, name: str, place: str) -> int:
-        """An event at `place`, a symbol or PATH:OFFSET; `kind` is "p" or "r". Its id. Raises OSError."""
+        """An event at `place`, a symbol or PATH:OFFSET; `kind` is "p" or "r", after which there may be how many calls can
+        be in progress at once. Its id. Raises OSError."""
         os.write(self._fd, os.fsencode(f"{kind}:{self._group}/{name} {place}\n"))
         try:
             with open(f"{self._root}/events/{self._group}/{name}/id", encoding="ascii") as file:
