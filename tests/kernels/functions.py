@@ -53,7 +53,7 @@ def _same(argument: str, function: str, other: str, key: str) -> Callable[[Mappi
     """The pointer was handed on: the argument equals `other` of `function`, for the call with the same `key`."""
 
     def check(event: Mapping[str, Any], facts: Facts, events: Events) -> None:
-        if function in events:
+        if function in events and argument in event:
             handed = [e[other] for e in events[function] if e[key] == event[key]]
             assert handed, f"no call of {function} with {key} = {event[key]}"
             assert event[argument] in handed, f"{argument} of this call is none of {function}'s {other}: {handed}"

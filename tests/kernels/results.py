@@ -2,7 +2,7 @@
 
 In: a series.  Out: `Results`, or Unavailable, which says what this machine lacks.
 
-    results = results_of("6.12")
+    results = results_of("6.12", None)
     results.events("functions-link")["do_futex"]          # [{"probe": "do_futex", "uaddr": ..., ...}]
     results.facts("functions-link")["futex"]              # {"uaddr": ..., "result": 0}
 """
@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import pickle
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -68,18 +66,15 @@ class Results:
 
 
 @cache
-def results_of(series: str) -> Results:
-    """Raises Unavailable. Several test processes of one session share what the first of them finds out."""
+def results_of(series: str, shared: Path | None) -> Results:
+    """Raises Unavailable. `shared` is a directory of all processes of a session: what one finds out the others read."""
     if lacking := missing_here():
         raise Unavailable(lacking)
-    session = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    if session is None:
+    if shared is None:
         return _find_out(series)
-    shared = Path(tempfile.gettempdir()) / f"specc-kernels-{session}"
-    shared.mkdir(exist_ok=True)
-    with (shared / f"{series}.lock").open("w") as lock:
+    with (shared / f"kernel-{series}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        known = shared / f"{series}.pickle"
+        known = shared / f"kernel-{series}.pickle"
         if not known.exists():
             known.write_bytes(pickle.dumps(_or_not(series)))
     found = pickle.loads(known.read_bytes())
@@ -87,11 +82,6 @@ def results_of(series: str) -> Results:
         raise found
     assert isinstance(found, Results)
     return found
-
-
-def forget(session: str) -> None:
-    """What the processes of a session shared."""
-    shutil.rmtree(Path(tempfile.gettempdir()) / f"specc-kernels-{session}", ignore_errors=True)
 
 
 def _or_not(series: str) -> Results | Unavailable:

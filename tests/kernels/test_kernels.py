@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,17 @@ _seen: dict[str, Results] = {}  # for the table
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """A directory that pytest-xdist's processes share; None when there is one process."""
+    return tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else None
+
+
 @pytest.fixture(params=SERIES)
-def on(request: pytest.FixtureRequest) -> Results:
+def on(request: pytest.FixtureRequest, shared: Path | None) -> Results:
     """A kernel's results; the first test of each boots it."""
     try:
-        results = results_of(request.param)
+        results = results_of(request.param, shared)
     except Unavailable as why:
         pytest.skip(f"no virtual machine with Linux {request.param}: {why}")
     _seen[request.param] = results
@@ -86,7 +93,16 @@ def test_trampolines(on: Results, case: Case) -> None:
 # --- returns ----------------------------------------------------------------------------------------------------------
 
 
-def _nesting(events: list[dict[str, Any]], function: str) -> int:
+def _complete(on: Results, mode: str) -> bool:
+    """Whether the kernel shows every return: 5.10 notes one call for each processor, and the PMU cannot ask for more."""
+    return not (on.plan.kernel.series == "5.10" and mode.endswith("perf"))
+
+
+def _bare(event: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in event.items() if k not in ("probe", "timestamp", "return")}
+
+
+def _nesting(events: list[dict[str, Any]], function: str, *, complete: bool) -> int:
     """Follow each thread's calls: a return must have the arguments of the call that it ends. How many there were."""
     calls: dict[int, list[dict[str, Any]]] = {}
     returns = 0
@@ -95,15 +111,16 @@ def _nesting(events: list[dict[str, Any]], function: str) -> int:
         if event["probe"] == function:
             mine.append(event)
         elif event["probe"] == f"{function}_ret":
+            if not complete:  # calls whose return the kernel did not note are above it
+                while len(mine) > 1 and _bare(mine[-1]) != _bare(event):
+                    mine.pop()
             assert mine, f"a return without its call: {event}"
             call = mine.pop()
-            arguments = {k: v for k, v in call.items() if k not in ("probe", "timestamp")}
-            saved = {k: v for k, v in event.items() if k not in ("probe", "timestamp", "return")}
-            assert saved == arguments, f"{event} does not end {call}"
+            assert _bare(event) == _bare(call), f"{event} does not end {call}"
             assert event["timestamp"] > call["timestamp"]
             returns += 1
     # What was being executed when the probes were taken off has no return.
-    assert sum(map(len, calls.values())) <= 1, calls
+    assert not complete or sum(map(len, calls.values())) <= 1, calls
     return returns
 
 
@@ -114,7 +131,7 @@ def test_each_return_has_the_arguments_of_its_own_call(on: Results, mode: str) -
     _mode(on, run)
     events = on.events(run)
     for function in on.plan.functions:
-        returns = _nesting(events[""], function)
+        returns = _nesting(events[""], function, complete=_complete(on, mode))
         assert returns == len(events[f"{function}_ret"]) > 0
 
 
@@ -127,8 +144,10 @@ def test_recursion_in_the_kernel(on: Results, run: str) -> None:
     down = [e[depth] for e in events["ep_loop_check_proc"]]
     up = [e[depth] for e in events["ep_loop_check_proc_ret"]]
     assert down == [0, 0, 1, 0, 1, 2, 0, 1, 2, 3]
-    assert up == [0, 1, 0, 2, 1, 0, 3, 2, 1, 0]
-    assert _nesting(events[""], "ep_loop_check_proc") == 10
+    if _complete(on, run):
+        assert up == [0, 1, 0, 2, 1, 0, 3, 2, 1, 0]
+    returns = _nesting(events[""], "ep_loop_check_proc", complete=_complete(on, run))
+    assert returns == len(up) >= 4
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -143,7 +162,7 @@ def test_threads_in_the_kernel(on: Results, mode: str) -> None:
         if number < facts["sleepers"]:
             wanted.append((reader["buffer"], 900 + number, 100 + number))
         seen = [(e["buf"], e["count"], e["return"]) for e in events["ksys_read_ret"] if e["tid"] == reader["tid"]]
-        assert seen == wanted
+        assert seen == wanted if _complete(on, mode) else set(seen) <= set(wanted)
         entries = [(e["buf"], e["count"]) for e in events["ksys_read"] if e["tid"] == reader["tid"]]
         assert entries == [w[:2] for w in wanted]
 
@@ -201,7 +220,7 @@ def test_recursion_in_user_space(on: Results, mode: str) -> None:
         assert down == calls
         assert up == [(d, n, n * 1000 + d) for d, n in reversed(calls)]
     for function in ("user_spill", "user_recurse"):
-        _nesting(events[""], function)
+        _nesting(events[""], function, complete=True)
 
 
 # --- the rest of a run ------------------------------------------------------------------------------------------------
@@ -297,7 +316,7 @@ _REFUSED = {
     "refused-fexit-struct": (1, "SP303", "it returns `struct timespec64` by value"),
     "refused-fentry-large": (1, "SP303", "it takes `struct rtc_time` of 36 bytes by value"),
     "refused-fentry-wide": (3, "SP426", "the kernel does not attach `do_futex`: not supported"),
-    "refused-fentry-struct": (3, "SP430", "`from_kuid_munged`"),
+    "refused-fentry-struct": (1, "SP430", "the program of `from_kuid_munged`: The function from_kuid_munged arg1 type STRUCT"),
 }  # fmt: skip
 
 
