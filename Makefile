@@ -2,12 +2,13 @@
 #
 #   make demo    set up .venv and compile specs/gup.yaml, telling what happens; no root, no apt
 #   make test    set up .venv and all that the tests use, and run them all
+#   make test-kernels  of these, what runs specs on four kernels in virtual machines; leaves a table in build/kernels.md
 #   make check   formatting, lint, types, generated files, and the tests that take no minute
 #   make bench   measure the budgets of docs/performance.md; takes a quarter of an hour
 #   make clean   remove what the others made, .venv too
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench clean setup setup-test
+.PHONY: help demo test test-kernels check lint bench clean setup setup-test
 
 PYTHON_IN_VENV := .venv/bin/python
 SPECC := $(PYTHON_IN_VENV) -m specc
@@ -54,6 +55,9 @@ demo: setup
 
 test: setup-test
 	$(PYTEST)
+
+test-kernels: setup-test
+	$(PYTEST) tests/kernels
 
 lint: setup-test
 	$(PYTHON_IN_VENV) -m ruff format --check .

@@ -28,6 +28,13 @@ def place_of(prototype: Prototype, argument: str) -> str:
 
 def _spelled(value: Any) -> str:
     match value:
+        case Mapping() if len(value) > 3 or "user" in value:  # a union's members are the same bytes
+            shown = {k: v for k, v in value.items() if k != "kernel"}
+            return (
+                "{"
+                + ", ".join(f"{k}: {_spelled(v)}" for k, v in list(shown.items())[:2])
+                + (", ...}" if len(shown) > 2 else "}")
+            )
         case Mapping():
             return "{" + ", ".join(f"{k}: {_spelled(v)}" for k, v in value.items()) + "}"
         case [first, *rest] if not any(rest) and rest:
@@ -36,7 +43,7 @@ def _spelled(value: Any) -> str:
             return f"[{', '.join(map(_spelled, value))}]"
         case bool():
             return str(value).lower()
-        case int() if abs(value) > 1 << 20:
+        case int() if abs(value) >= 1 << 30 or value in (0x4040, 0x8040):
             return f"{value:#x}"
     return str(value)
 
