@@ -113,7 +113,7 @@ def differences(a: Prototype, b: Prototype) -> tuple[str, ...]:
         return ()
     pair = _Pair(a, b)
     found: list[str] = []
-    result = _type_difference(a.result, b.result)
+    result = type_difference(a.result, b.result)
     if result:
         found.append(pair.say("the result", spell(a.result), spell(b.result), result))
     if a.variadic != b.variadic:
@@ -133,7 +133,7 @@ def argument_differences(a: Prototype, b: Prototype, names: Sequence[str]) -> tu
     pair = _Pair(a, b)
     wanted = [i for i, p in enumerate(a.parameters) if p.name in names]
     found = _arguments(pair, wanted)
-    result = _type_difference(a.result, b.result)
+    result = type_difference(a.result, b.result)
     if result and "return" in names:
         found.append(pair.say("the result", spell(a.result), spell(b.result), result))
     elif result and wanted and any(isinstance(bare(t), Record) for t in (a.result, b.result)):
@@ -200,13 +200,13 @@ def _arguments(pair: _Pair, positions: Sequence[int]) -> list[str]:
             continue
         if x.name and y.name and x.name != y.name:
             found.append(f"argument {i + 1} is `{x.name}` in {pair.ours} and `{y.name}` in {pair.theirs}")
-        why = _type_difference(decay(x.type), decay(y.type))
+        why = type_difference(decay(x.type), decay(y.type))
         if why:
             found.append(pair.say(_nth(i, x), spell(x.type), spell(y.type), why))
     return found
 
 
-def _type_difference(a: CType, b: CType, *, behind: bool = False) -> str | None:
+def type_difference(a: CType, b: CType, *, behind: bool = False) -> str | None:
     """Why two types are not the same to one who reads a value of them; None if they are, or if nobody can know."""
     a, b = bare(a), bare(b)
     if isinstance(a, Unknown) or isinstance(b, Unknown):
@@ -217,21 +217,21 @@ def _type_difference(a: CType, b: CType, *, behind: bool = False) -> str | None:
         case (Int() | Enum() | BitInt(), Int() | Enum() | BitInt()):
             return _integer_difference(a, b, behind)
         case (Pointer(target=x), Pointer(target=y)):
-            inner = _type_difference(x, y, behind=True)
+            inner = type_difference(x, y, behind=True)
             return f"they point to different things: {inner}" if inner and not behind else inner
         case (Record(), Record()):
             return _record_difference(a, b)
         case (Float(name=x), Float(name=y)):
             return None if (x, a.size) == (y, b.size) else "different floating types"
         case (Complex(element=x), Complex(element=y)):
-            return _type_difference(x, y)
+            return type_difference(x, y)
         case (Function(), Function()) | (Void(), Void()):
             return None  # what a callback takes changes nothing about the value of its address
         case (Array(), Array()):
             (x, n), (y, m) = _flat(a), _flat(b)
             if n != m:
                 return f"{n} elements against {m}"
-            return _type_difference(x, y, behind=behind)
+            return type_difference(x, y, behind=behind)
         case (Vector(), Vector() | Array()) | (Array(), Vector()):
             return None if size_of(a) == size_of(b) else f"{size_of(a)} bytes against {size_of(b)}"
         case _:
@@ -275,7 +275,7 @@ def _record_difference(a: Record, b: Record) -> str | None:
         other_offset, other_width, other_type = theirs[name]
         if (offset, width) != (other_offset, other_width):
             return f"member `{name}` is at {_at(offset, width)} in one and at {_at(other_offset, other_width)} in the other"
-        why = _type_difference(ctype, other_type)
+        why = type_difference(ctype, other_type)
         if why:
             return f"member `{name}`: {why}"
     extra = [n for n in theirs if n not in ours]

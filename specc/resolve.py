@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specc.diagnostics import Location, Report, Stop, did_you_mean, stop
-from specc.lower.arguments import Resolved
+from specc.lower.arguments import Elsewhere, Resolved
 from specc.noun import replace
 from specc.prototype import CType, Prototype, spell_prototype
+from specc.sources import RUNNING_TARGET, Target
 from specc.spec import KERNEL_KINDS, SYSCALL_KINDS, ProbeSpec, Spec
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ def _probe(probe: ProbeSpec, index: HeaderIndex | None, sources: Sources) -> Res
     if prototype is not None:
         return _resolved(probe, prototype, index, None)
     if probe.kind in KERNEL_KINDS:
-        prototype, btf = _from_btf(probe, sources)
-        return _resolved(probe, prototype, index, btf)
+        return _from_targets(probe, index, sources)
     if probe.kind in SYSCALL_KINDS:
         return _resolved(probe, _from_tracepoint(probe, index), index, None)
     known = index.functions() if index is not None else []
@@ -101,14 +101,18 @@ def _from_tracepoint(probe: ProbeSpec, index: HeaderIndex | None) -> Prototype:
     return replace(prototype, where=None, source="the tracepoint format of the running kernel")
 
 
-def _from_btf(probe: ProbeSpec, sources: Sources) -> tuple[Prototype, Btf]:
+def _from_targets(probe: ProbeSpec, index: HeaderIndex | None, sources: Sources) -> Resolved:
+    """The function on each kernel that the spec is compiled for; without any, on the running one."""
+    from specc.abi import place_arguments
+
     assert probe.function is not None
     name, where = probe.function.text, probe.function.where
-    btfs = sources.btfs() or (sources.running_kernel(),)
-    for btf in btfs:
-        if btf.find(name):
-            return btf.prototype(name, where), btf
-    return btfs[0].prototype(name, where), btfs[0]  # which says why not
+    targets = sources.targets() or (Target(RUNNING_TARGET, (sources.running_kernel(),)),)
+    found = [(target, *target.prototype(name, where)) for target in targets]
+    first, prototype, btf = found[0]
+    known = _resolved(probe, prototype, index, btf)
+    elsewhere = [Elsewhere(t.name, theirs, place_arguments(theirs, kernel=True)) for t, theirs, _ in found[1:]]
+    return replace(known, target=first.name, elsewhere=tuple(elsewhere))
 
 
 def _resolved(probe: ProbeSpec, prototype: Prototype, index: HeaderIndex | None, btf: Btf | None) -> Resolved:

@@ -12,17 +12,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from specc.diagnostics import Stop
+from specc.diagnostics import Location, Stop
 from specc.noun import dataclass, field
 
 if TYPE_CHECKING:
     from specc.btf import Btf
     from specc.headers import HeaderIndex, Preprocessing
+    from specc.prototype import Prototype
     from specc.spec import Spec
+
+RUNNING_TARGET = "this machine"
 
 _Key = tuple[tuple[Path, ...], tuple[Path, ...], tuple[tuple[str, str], ...]]
 
 RUNNING_KERNEL = Path("/sys/kernel/btf/vmlinux")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A kernel that specs are compiled for: its name, its BTF, and that of its modules."""
+
+    name: str
+    btfs: tuple[Btf, ...]
+
+    def prototype(self, function: str, where: Location) -> tuple[Prototype, Btf]:
+        """The function's prototype there. Raises Stop, which says why there is none."""
+        btf = next((b for b in self.btfs if b.find(function)), self.btfs[0])
+        return btf.prototype(function, where), btf
 
 
 @dataclass(slots=True)
@@ -82,6 +98,17 @@ class Sources:
         if self._files is None:
             self._files = open_all(self.btf_files)
         return self._files
+
+    def targets(self) -> tuple[Target, ...]:
+        """The kernels of the command line, in its order; a module's BTF belongs to the kernel's before it."""
+        names: list[str] = []
+        groups: list[list[Btf]] = []
+        for path, btf in zip(self.btf_files, self.btfs(), strict=True):
+            if btf.base is None or not groups:
+                groups.append([])
+                names.append(path.name.removesuffix(".btf"))
+            groups[-1].append(btf)
+        return tuple(Target(name, tuple(group)) for name, group in zip(names, groups, strict=True))
 
     def running_kernel(self) -> Btf:
         from specc.btf import open_btf

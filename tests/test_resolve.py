@@ -66,11 +66,11 @@ def test_btf_file(tmp_path: Path) -> None:
     assert values(program) == {"vmas": "rsi", "locked": "rdx"}
 
 
-def test_second_btf_file_knows_the_function(tmp_path: Path) -> None:
+def test_every_target_must_know_the_function(tmp_path: Path) -> None:
     first, second = btf_of(tmp_path, "first", "int other(int x);"), btf_of(tmp_path, "second", NEW)
     program, text = compiled(tmp_path, "probes: [{kprobe: f, args: [locked]}]", first, second)
-    assert text == ""
-    assert values(program) == {"locked": "rsi"}
+    assert program is None
+    assert text.startswith("DIR/spec.yaml:4:19: SP234 no function `f` in the BTF of first.o ")
 
 
 def test_header_and_btf_disagree(tmp_path: Path) -> None:

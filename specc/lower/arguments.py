@@ -46,8 +46,20 @@ PT_REGS = {"r10": 56, "r9": 64, "r8": 72, "rdx": 96, "rsi": 104, "rdi": 112}
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The same function on a further target."""
+
+    target: str
+    prototype: Prototype
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved:
     """A probe's prototype with its places. `type_named` parses a C type name in the prototype's source (may Stop).
+
+    A prototype out of BTF is that of the first `target`, and `elsewhere` has the others: places are then filled in when
+    the program is loaded. Without a target the spec itself says what the prototype is.
 
     `char_known` says that the sign of a plain `char` is known: from BTF, or because the ABI says it (psABI 3.1.2). A
     header does not tell it for kernel code, which is compiled with -funsigned-char since Linux 6.2.
@@ -57,6 +69,8 @@ class Resolved:
     placement: Placement
     type_named: Callable[[str, Location], CType]
     char_known: bool = True
+    target: str = ""
+    elsewhere: tuple[Elsewhere, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
