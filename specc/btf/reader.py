@@ -126,7 +126,7 @@ class Btf:
         notes: list[str] = []
         hint: str | None = None
         clones = sorted(n for n in names if n.startswith(name + "."))
-        others = [B.KIND_NAMES[self.blob.record(i).kind] for i in self._ids(name, set(B.KIND_NAMES) - {B.FUNC})]
+        others = [B.KIND_NAMES[self.blob.record(i).kind] for i in self.ids_named(name, set(B.KIND_NAMES) - {B.FUNC})]
         if clones:
             notes.append(f"there is only {', '.join(f'`{c}`' for c in clones)}, a copy that the compiler specialised")
             hint = "probe a function that calls it, or one that it calls"
@@ -142,22 +142,22 @@ class Btf:
     def _names(self) -> set[str]:
         return set(self.functions()) | (self.base._names() if self.base else set())
 
-    def _ids(self, name: str, kinds: Iterable[int]) -> list[int]:
+    def ids_named(self, name: str, kinds: Iterable[int]) -> list[int]:
         """Ids with that name; the base's only where this blob has none, as a module's own type hides the kernel's."""
-        return self.blob.ids_named(name, frozenset(kinds)) or (self.base._ids(name, kinds) if self.base else [])
+        return self.blob.ids_named(name, frozenset(kinds)) or (self.base.ids_named(name, kinds) if self.base else [])
 
     def complete(self, kind: str, tag: str) -> Record | None:
         """`struct tag` or `union tag` with its members, or None when it is nowhere complete."""
-        ids = self._ids(tag, {B.STRUCT if kind == "struct" else B.UNION})
+        ids = self.ids_named(tag, {B.STRUCT if kind == "struct" else B.UNION})
         found = [t for t in map(self.types.whole, ids) if isinstance(t, Record)]
         return self._single(f"{kind} {tag}", found)
 
     def typedef(self, name: str) -> Typedef | None:
-        found = [t for t in map(self.types.whole, self._ids(name, {B.TYPEDEF})) if isinstance(t, Typedef)]
+        found = [t for t in map(self.types.whole, self.ids_named(name, {B.TYPEDEF})) if isinstance(t, Typedef)]
         return self._single(name, found)
 
     def enum(self, tag: str) -> Enum | None:
-        found = [t for t in map(self.types.whole, self._ids(tag, _ENUMS)) if isinstance(t, Enum)]
+        found = [t for t in map(self.types.whole, self.ids_named(tag, _ENUMS)) if isinstance(t, Enum)]
         return self._single(f"enum {tag}", [t for t in found if t.members] or found)
 
     def constant(self, name: str) -> int | None:
@@ -191,7 +191,7 @@ class Btf:
             case ["void"]:
                 made = Void() if stars else None
             case [name] if (alias := self.typedef(name)) is not None:
-                made = self.types.behind(self._ids(name, {B.TYPEDEF})[0]) if stars else alias
+                made = self.types.behind(self.ids_named(name, {B.TYPEDEF})[0]) if stars else alias
             case _:
                 made = self._base_type(words)
         for _ in range(stars):
