@@ -11,8 +11,7 @@ import pytest
 from specc.diagnostics import Severity, Stop
 from specc.elf import file_offset, read_elf, symbols
 from specc.ir import Target
-from specc.run.files import cached_libraries, find_file
-from specc.run.user_target import UserPlace, UserTargets
+from specc.locate import UserPlace, UserTargets, cached_libraries, find_file
 
 CC = shutil.which("gcc") or shutil.which("clang")
 needs_compiler = pytest.mark.skipif(CC is None, reason="user targets: it needs a C compiler for the host")

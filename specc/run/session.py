@@ -25,6 +25,7 @@ from specc.buffers import Reader, open_buffer
 from specc.describe import Description, ProbeDescription
 from specc.diagnostics import Diagnostic, Location, Report, Stop
 from specc.libbpf import BPF_TRACE_UPROBE_MULTI, LibbpfError, Library, Object
+from specc.locate import UserPlace, UserTargets
 from specc.run.attach import Attacher, Attachment, NoMode
 from specc.run.kernel_target import (
     KERNEL_KINDS,
@@ -36,7 +37,6 @@ from specc.run.kernel_target import (
 )
 from specc.run.system import has_capability, missing_capabilities, raise_file_limit, wait_for_programs
 from specc.run.tracefs import find_tracefs, remove_leftovers
-from specc.run.user_target import UserPlace, UserTargets
 
 RETURN_KINDS: Final = frozenset({"kretprobe", "uretprobe", "kretsyscall"})
 _SHOWN_LOG_LINES: Final = 12

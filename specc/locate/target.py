@@ -30,20 +30,23 @@ from specc.elf import (
     symbols,
 )
 from specc.ir import Target
+from specc.locate.files import find_file
 from specc.noun import dataclass
-from specc.run.files import find_file
 
 _COPIES: Final = re.compile(r"\.(isra|constprop|part|cold|lto_priv)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class UserPlace:
-    """`inode` tells whether the file was replaced since. `notes` are warnings about the choice that was made."""
+    """`inode` tells whether the file was replaced since. `notes` are warnings about the choice that was made.
+    `symbol` is the function that was found by its name; None for a place that was given as an offset.
+    """
 
     path: str
     offset: int
     inode: tuple[int, int]
     notes: tuple[Diagnostic, ...] = ()
+    symbol: Symbol | None = None
 
 
 class UserTargets:
@@ -145,7 +148,7 @@ def _at_symbol(
     at = file_offset(elf, addresses[0] + offset)
     if at is None:
         raise stop("SP450", f"`{wanted}{f'+{offset:#x}' if offset else ''}` is not in the code of `{path}`", where)
-    return UserPlace(path, at, inode, tuple(_other_versions(named, shared[0], version, path, where)))
+    return UserPlace(path, at, inode, tuple(_other_versions(named, shared[0], version, path, where)), shared[0])
 
 
 def _other_versions(
