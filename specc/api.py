@@ -114,7 +114,8 @@ def open(
             raise SpeccError(report.diagnostics)
         description = description_of(data, options.program)
         wanted = Options(attach, pid, force, False, spec_places(options))
-        return Running(open_session(data, description, wanted, report), description)
+        session = open_session(data, description, wanted, report)
+        return Running(session, session.description)
     except Stop as problem:
         raise SpeccError([*report.diagnostics, problem.diagnostic]) from None
     except Refused:

@@ -17,7 +17,22 @@ from typing import TYPE_CHECKING
 
 from specc.declare import Declarations
 from specc.describe import describe
-from specc.ir import ALL_BITS, FALLIBLE_CONTEXT, Constant, ContextWord, Field, Program, Register, Role, Saved, StackSlot
+from specc.ir import (
+    ALL_BITS,
+    FALLIBLE_CONTEXT,
+    Constant,
+    ContextWord,
+    Field,
+    Moving,
+    PlaceConstant,
+    Program,
+    Register,
+    Role,
+    Saved,
+    Setting,
+    StackSlot,
+)
+from specc.place import GENERAL_REGISTERS, NOWHERE, REGISTER_CODES
 from specc.prototype import Float, bare
 
 if TYPE_CHECKING:
@@ -41,8 +56,25 @@ def emit(program: Program) -> str:
             helpers=_helpers(program, contexts),
             task_fields=sorted(contexts & set(FALLIBLE_CONTEXT)),
             uses_registers=bool(kinds - {"fentry", "fexit"}),
+            moves=_moves(program),
+            registers=[(f"IN_{r.upper()}", r.removeprefix("r") if r[1].isalpha() else r) for r in GENERAL_REGISTERS],
         )
     )
+
+
+def _moves(program: Program) -> frozenset[str]:
+    """Which parts of places.j2 a program uses."""
+    found: set[str] = set()
+    for probe in (p for p in program.probes if p.at is not None):
+        assert probe.at is not None
+        captures = [probe.capture, *([probe.entry.capture] if probe.entry else [])]
+        sources = [s.source for c in captures for s in c.stores if isinstance(s.source, Moving)]
+        found |= {"kprobe"} if probe.kind not in ("fentry", "fexit") else set()
+        found |= {"register" for s in sources if not s.context}
+        found |= {"stack" for s in sources if not s.context and not s.register}
+        found |= {"word" for s in sources if s.context and not s.copied}
+        found |= {"guard"} if probe.at.until else set()
+    return frozenset(found)
 
 
 def emit_header(program: Program) -> str:
@@ -92,6 +124,16 @@ def comment(text: str) -> str:
     return clean.replace("*/", "* /").replace("/*", "/ *").rstrip("\\")
 
 
+_CODE_NAMES = {code: f"IN_{register.upper()}" for register, code in REGISTER_CODES.items()} | {NOWHERE: "NOWHERE"}
+
+
+def _codes(constant: PlaceConstant, kind: str) -> str:
+    """The initial value of a place's constant."""
+    context = kind in ("fentry", "fexit")
+    words = [str(v) if context or v not in _CODE_NAMES else _CODE_NAMES[v] for v in constant.values]
+    return words[0] if constant.count is None else f"{{{', '.join(words)}}}"
+
+
 # uapi numbers of the helpers (linux/bpf.h), beside those of maps, which the preamble always has.
 _HELPERS = {
     "bpf_ktime_get_ns": "static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;",
@@ -139,7 +181,7 @@ def _helpers(program: Program, contexts: set[str]) -> list[str]:
     for probe in program.probes:
         if probe.capture.reads or (probe.entry and probe.entry.capture.reads):
             used |= {"bpf_probe_read_user" if probe.user else "bpf_probe_read_kernel"}
-        if probe.capture.words:
+        if probe.capture.words or (probe.at and probe.at.slots):
             used |= {"bpf_probe_read_kernel"}
     return [text for name, text in _HELPERS.items() if name in used]
 
@@ -192,12 +234,14 @@ def _environment() -> Environment:
         auto_reload=False,  # nobody edits a template while a build runs
         autoescape=False,
     )
-    environment.filters.update(c_string=c_string, comment=comment)
+    environment.filters.update(c_string=c_string, comment=comment, codes=_codes)
     environment.tests.update(
         register=lambda s: isinstance(s, Register),
         slot=lambda s: isinstance(s, StackSlot),
         word=lambda s: isinstance(s, ContextWord),
         saved=lambda s: isinstance(s, Saved),
+        moving=lambda s: isinstance(s, Moving),
+        setting=lambda s: isinstance(s, Setting),
         constant=lambda s: isinstance(s, Constant),
         padding=lambda f: f.role is Role.PADDING,
     )

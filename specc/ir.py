@@ -9,6 +9,7 @@ One `Event` layout feeds the emitted C and every decoder, so they cannot drift a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final, TypeAlias
 
@@ -129,7 +130,31 @@ class Constant:
     value: int
 
 
-Source: TypeAlias = Register | StackSlot | ContextWord | Saved | Constant
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """An eightbyte of an argument from where the constant `member` of `at` says; `index` when it has several.
+
+    `register` says that no kernel has it on the stack, as far as is known; `context` that the constant is the number of
+    a word of a trampoline's context; `copied` is as for ContextWord.
+    """
+
+    at: str
+    member: str
+    index: int | None = None
+    register: bool = False
+    context: bool = False
+    copied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The value of a constant, one of a probe's `Places`, that is set when the program is loaded."""
+
+    at: str
+    member: str
+
+
+Source: TypeAlias = Register | StackSlot | ContextWord | Saved | Constant | Moving | Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +171,8 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One bpf_probe_read: `size` bytes at `base + offset`, where `base` is a pt_regs member.
+    """One bpf_probe_read: `size` bytes at `base + offset`, where `base` is a pt_regs member; `moving` tells the offset
+    where that is known only when the program is loaded.
 
     Goes to the local `array` from `slot` on, or, when `slot` is None, straight into the array member `target`, of which
     `masks` then cuts the words that hold padding. The target is cleared first when `size` does not fill its last word.
@@ -161,13 +187,15 @@ class Read:
     target: str | None = None
     masks: tuple[tuple[int, int], ...] = ()
     comment: str = ""
+    moving: Moving | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
     """How one part of a program fills a struct: the reads first, then the stores. `slots` counts its local `array`.
 
-    `words` are how many of a trampoline's context are copied first.
+    `words` are how many of a trampoline's context are copied first. `at` names the constants that tell which stack slots
+    are copied to the array, where these are known only when the program is loaded.
     """
 
     reads: tuple[Read, ...] = ()
@@ -175,6 +203,47 @@ class Capture:
     slots: int = 0
     array: str = "stack"
     words: int = 0
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceConstant:
+    """Where one argument is, for a loader to set: a __u32 per eightbyte of it, `offset` bytes into the constants.
+
+    Each is a code of `specc.place`; `values` are those of the first target. `argument` is the prototype's name of it.
+    """
+
+    member: str
+    argument: str
+    values: tuple[int, ...]
+    count: int | None
+    offset: int
+    optional: bool
+    any_type: bool
+    type: CType
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The constants of one probe, `size` bytes of .rodata called `symbol`, set before its programs are loaded.
+
+    `slots` is how many stack slots a program can copy; `first` (the offset of the first from the stack pointer) and
+    `length` (bytes) say which. `absent` has a bit per optional field that is not there, and is None when there are none.
+    As they are, the constants are right for the targets `right_for`, and for kernels with `since <= version < until`;
+    `until` is 0 when every target has the same ones. `room` is where these five are in the constants, those that are.
+    """
+
+    symbol: str
+    constants: tuple[PlaceConstant, ...]
+    right_for: str
+    slots: int
+    first: int
+    length: int
+    absent: int | None
+    since: int
+    until: int
+    size: int
+    room: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +293,7 @@ class Probe:
     entry: Entry | None
     places: tuple[str, ...]
     where: Location
+    at: Places | None = None
 
 
 @dataclass(frozen=True, slots=True)

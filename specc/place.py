@@ -7,7 +7,7 @@ A place that a probe cannot read is still told, with the reason: "cannot" is a v
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from specc.noun import dataclass
@@ -72,6 +72,37 @@ class Placement:
     arguments: tuple[Argument, ...]
     hidden_return_pointer: str | None
     result: Result
+
+
+# How a place is told to a program that learns it when it is loaded: an eightbyte is in the register with this number, or,
+# from 8 on, in the stack slot at that offset from the stack pointer at entry. Slots begin at 8: the return address is
+# at 0, which here means nowhere.
+NOWHERE: Final = 0
+REGISTER_CODES: Final = {register: number for number, register in enumerate(GENERAL_REGISTERS, 1)}
+
+
+def place_codes(pieces: Sequence[Piece], eightbytes: int) -> tuple[int, ...]:
+    """The code of each eightbyte of an argument; one that no piece covers is padding, and nowhere."""
+    codes = [NOWHERE] * eightbytes
+    for piece in pieces:
+        for number in range((piece.size + 7) // 8):
+            code = REGISTER_CODES.get(piece.where) or piece.stack_offset + 8 * number
+            codes[piece.arg_offset // 8 + number] = code
+    return tuple(codes)
+
+
+def trampoline_codes(placement: Placement, argument: int | None, eightbytes: int) -> tuple[int, ...]:
+    """The same for a BPF trampoline, whose context has the arguments' words in their order, whatever the ABI does, and
+    then the result (None): the words are numbered from 1."""
+    before = placement.arguments[:argument]
+    first = 1 + sum((a.size + 7) // 8 for a in before)
+    return tuple(range(first, first + eightbytes))
+
+
+def window_of(codes: Iterable[tuple[int, ...]]) -> tuple[int, int]:
+    """The stack slots that arguments with these codes are in: the offset of the first, and the bytes to the last's end."""
+    slots = [code for one in codes for code in one if code not in REGISTER_CODES.values() and code != NOWHERE]
+    return (min(slots), max(slots) + 8 - min(slots)) if slots else (0, 0)
 
 
 def argument_names(placement: Placement) -> list[str]:

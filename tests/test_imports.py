@@ -19,8 +19,9 @@ LAYERS = (
     "diagnostics",
     "prototype elf compiler outputs libbpf",
     "place layout compare source btf build buffers",
-    "fit ir abi headers schema",
+    "fit trampoline ir abi headers schema",
     "spec declare records describe syscalls locate dwarf",
+    "config",
     "lower emit events sources",
     "resolve show run",
     "pipeline",
@@ -43,12 +44,13 @@ KNOWS = {
     "describe": "diagnostics elf ir place prototype",
     "batch": "",
     "fit": "compare diagnostics place prototype",
+    "trampoline": "diagnostics place prototype",
     "buffers": "batch diagnostics",
     "events": "batch describe diagnostics elf ir place prototype",
     "records": "diagnostics ir place prototype",
     "source": "diagnostics",
     "spec": "diagnostics schema source",
-    "lower": "declare diagnostics ir layout place prototype schema source spec",
+    "lower": "declare diagnostics ir layout place prototype schema source spec trampoline",
 }
 
 # Who alone may import what, and whether only inside of functions, so that nobody else waits for it.

@@ -89,15 +89,6 @@ def test_header_and_btf_disagree_about_what_is_not_used(tmp_path: Path) -> None:
     assert values(program) == {"a": "rdi"}
 
 
-def test_two_btf_files_disagree(tmp_path: Path) -> None:
-    """Without a header the first BTF file gives the prototype, and the next one must agree with it."""
-    program, text = compiled(
-        tmp_path, "probes: [{kprobe: f, args: [locked]}]", btf_of(tmp_path, "old", OLD), btf_of(tmp_path, "new", NEW)
-    )
-    assert program is None
-    assert ": SP209 `f` is declared differently in BTF of new.o: " in text
-
-
 def test_the_origin_names_no_directory(tmp_path: Path) -> None:
     (tmp_path / "include").mkdir()
     (tmp_path / "include" / "f.h").write_text("\n\n" + OLD)

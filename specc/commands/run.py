@@ -108,7 +108,7 @@ def _run(data: bytes, options: argparse.Namespace, report: Report) -> int:
             session.detach()
             _say(f"attached {_plural(count, 'probe')} and detached them: nothing was recorded (--dry-run)")
             return FINE
-        return _stream(session, description, options)
+        return _stream(session, session.description, options)
 
 
 def _stream(session: Session, description: Description, options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from specc.ir import Event, Target
+from specc.ir import Event, Places, Target
 from specc.noun import dataclass
 from specc.prototype import Prototype
 
@@ -20,7 +20,8 @@ class ProbeDescription:
     """One probe: what it goes to, the names of its programs in the object, and its event.
 
     `entry` is the program that saves the arguments of a call for `symbol` to take at its return. `declaration` is the
-    prototype that the places were computed from, and `used` names the arguments (and "return") that are recorded.
+    prototype that the places were computed from, and `used` names the arguments (and "return") that are recorded. `at`
+    are the constants that tell the programs their arguments' places, where these are set before the load.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ProbeDescription:
     declaration: Prototype | None
     used: tuple[str, ...]
     event: Event
+    at: Places | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from specc.describe.nouns import SECTION, VERSION, Description, ProbeDescription
 from specc.diagnostics import stop
-from specc.ir import CONTEXT, Event, Field, Role, Target
+from specc.ir import CONTEXT, Event, Field, PlaceConstant, Places, Role, Target
 from specc.prototype import (
     FLOATS,
     INTS,
@@ -152,6 +152,37 @@ class _Reader:
             self._declaration(row["declaration"]) if row.get("declaration") is not None else None,
             tuple(_take({"used": u}, "used", str) for u in _take(row, "used", list)),
             Event(_take(row, "event", str), name, number, size, fields),
+            self._places(_take(row, "places", dict)) if row.get("places") is not None else None,
+        )
+
+    def _places(self, row: dict[str, Json]) -> Places:
+        size, room = _size(row, "size"), _take(row, "room", dict)
+        for name in room:
+            width = 8 if name == "__absent" else 4
+            fine = name in ("__absent", "__first", "__length", "__since", "__until")
+            _Damage.unless(fine and _size(room, name) + width <= size, f"`{name}` is no constant of a place")
+        constants = tuple(self._constant(_Damage.mapping(c), size) for c in _take(row, "constants", list))
+        slots = _size(row, "slots")
+        _Damage.unless(not slots or {"__first", "__length"} <= set(room), "its stack slots have no constants")
+        return Places(
+            _take(row, "symbol", str), constants, _take(row, "right_for", str), slots, 0, 0,
+            0 if "__absent" in room else None, 0, 0, size, room,
+        )  # fmt: skip
+
+    def _constant(self, row: dict[str, Json], size: int) -> PlaceConstant:
+        codes = tuple(_take({"code": c}, "code", int) for c in _take(row, "codes", list))
+        offset = _size(row, "at")
+        _Damage.unless(len(codes) > 0 and offset + 4 * len(codes) <= size, "a place lies outside of the constants")
+        _Damage.unless(all(0 <= c <= _MOST_BYTES for c in codes), "a place is nowhere")
+        return PlaceConstant(
+            _take(row, "of", str),
+            _take(row, "argument", str),
+            codes,
+            len(codes) if row.get("array") else None,
+            offset,
+            row.get("optional") is True,
+            row.get("any_type") is True,
+            self._type(row.get("type")),
         )
 
     def _declaration(self, value: Json) -> Prototype:

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from specc.describe.nouns import VERSION
-from specc.ir import Field, Probe, Program, Role
+from specc.ir import Field, Places, Probe, Program, Role
 from specc.prototype import (
     FLOATS,
     INTS,
@@ -58,6 +58,7 @@ def _probe(probe: Probe, types: _Types) -> str:
         "entry": probe.entry.symbol if probe.entry else None,
         "declaration": _declaration(probe.prototype, types) if probe.prototype else None,
         "used": list(probe.used),
+        "places": _places(probe.at, types) if probe.at else None,
         "event": probe.event.name,
         "size": probe.event.size,
     }
@@ -68,7 +69,7 @@ def _probe(probe: Probe, types: _Types) -> str:
 
 def _broken(head: str) -> str:
     """A probe's own line, with its declaration on another: the text is C that a person reads."""
-    for key in (', "declaration": ', ', "used": '):
+    for key in (', "declaration": ', ', "used": ', ', "places": '):
         head = head.replace(key, key.replace(" ", "\n", 1), 1)
     return head
 
@@ -83,6 +84,30 @@ def _declaration(prototype: Prototype, types: _Types) -> Json:
         "doubt": prototype.doubt or None,
     }
     return {k: v for k, v in row.items() if v is not None}
+
+
+def _places(at: Places, types: _Types) -> Json:
+    constants = [
+        {
+            "of": c.member,
+            "argument": c.argument,
+            "type": types.of(c.type),
+            "at": c.offset,
+            "codes": list(c.values),
+            "array": c.count is not None or None,
+            "optional": c.optional or None,
+            "any_type": c.any_type or None,
+        }
+        for c in at.constants
+    ]
+    return {
+        "symbol": at.symbol,
+        "right_for": at.right_for,
+        "size": at.size,
+        "slots": at.slots,
+        "room": dict(at.room),
+        "constants": [{k: v for k, v in c.items() if v is not None} for c in constants],
+    }
 
 
 def _field(field: Field, types: _Types) -> Json:

@@ -18,19 +18,22 @@ from specc.ir import (
     Constant,
     Entry,
     Event,
+    Places,
     Probe,
     Program,
     Role,
     Saved,
+    Setting,
     Store,
     Target,
 )
 from specc.lower.arguments import RETURN, RETURN_FIELD, Resolved, Value, select
-from specc.lower.captures import PROCESS_REGISTERS, Captured, Slots, capture
+from specc.lower.captures import MOVING_STATUS, PROCESS_REGISTERS, Captured, Slots, Wanted, capture, capture_moving
 from specc.lower.event import Planned, lay_out_event, lay_out_fields
+from specc.lower.places import move
+from specc.lower.text import place_lines
 from specc.noun import replace
 from specc.place import argument_names
-from specc.prototype import spell_prototype
 from specc.spec import RETURN_KINDS, SYSCALL_KINDS, TRAMPOLINE_KINDS, USER_KINDS, ProbeSpec, Spec
 
 __all__ = ["Resolved", "lower"]
@@ -69,14 +72,24 @@ def _probe(spec: Spec, probe: ProbeSpec, number: int, known: Resolved | None, re
     at_return = probe.kind in RETURN_KINDS
     saves = at_return and probe.kind not in TRAMPOLINE_KINDS
     slots = PROCESS_REGISTERS if probe.kind in SYSCALL_KINDS else Slots()
-    saved = capture([v.wanted for v in values if v.wanted and v.entry], slots) if saves else None
-    now = capture([v.wanted for v in values if v.wanted and not (saves and v.entry)], slots)
-    event = _event(spec, probe, number, contexts, values, now, saved)
+    symbol = f"{spec.name}_{probe.name.text}"
+    moved = None
+    if known is not None and known.target and any(v.wanted and v.entry for v in values):
+        moved = move(probe, known, values, symbol, report)
+        if moved is None:
+            return None
+        values = moved.values
+
+    def captured(wanted: list[Wanted]) -> Captured:
+        return capture(wanted, slots) if moved is None else capture_moving(wanted, moved.window)
+
+    saved = captured([v.wanted for v in values if v.wanted and v.entry]) if saves else None
+    now = captured([v.wanted for v in values if v.wanted and not (saves and v.entry)])
+    event = _event(spec, probe, number, contexts, values, now, saved, moved=moved is not None)
     if not _check_fields(probe, event, values, report) or not _check_room(spec, probe, event, now, report):
         return None
-    symbol = f"{spec.name}_{probe.name.text}"
     entry = None
-    stores = _fixed_stores(values) + list(now.capture.stores)
+    stores = _fixed_stores(values, moved.places if moved else None) + list(now.capture.stores)
     if saved is not None and (saved.capture.reads or saved.capture.stores):
         entry = _entry(probe, symbol, values, saved, report)
         if entry is None:
@@ -97,8 +110,9 @@ def _probe(spec: Spec, probe: ProbeSpec, number: int, known: Resolved | None, re
         contexts,
         replace(now.capture, stores=tuple(stores)),
         entry,
-        _place_lines(values, known),
+        place_lines(values, known),
         probe.where,
+        moved.places if moved else None,
     )
 
 
@@ -149,12 +163,16 @@ def _event(
     values: list[Value],
     now: Captured,
     saved: Captured | None,
+    *,
+    moved: bool,
 ) -> Event:
     status_of = {**now.status_of, **(saved.status_of if saved else {})}
     statuses = dict.fromkeys(now.statuses + (saved.statuses if saved else ()))
     planned = [Planned("probe", "__u32", None, Role.PROBE, comment=f"{number}: {probe.name.text}")]
     for status in statuses:
         covered = ", ".join(n for n, s in status_of.items() if s == status)
+        if moved and status == MOVING_STATUS:
+            covered = "what is on the stack"
         comment = f"0, or the negative errno that kept {covered} from being read"
         planned.append(Planned(status, "__s32", None, Role.STATUS, comment=comment))
     fallible = [c for c in contexts if c in FALLIBLE_CONTEXT]
@@ -192,11 +210,13 @@ def _event(
     return lay_out_event(f"{spec.name}_{probe.name.text}_event", probe.name.text, number, tuple(planned))
 
 
-def _fixed_stores(values: list[Value]) -> list[Store]:
-    """What is known at compile time: which optional fields are not there, and zeros in their place."""
+def _fixed_stores(values: list[Value], places: Places | None) -> list[Store]:
+    """What is known before any event: which optional fields are not there, and zeros in their place."""
     optional = [v for v in values if v.optional]
     stores: list[Store] = []
-    if optional:
+    if optional and places is not None:
+        stores.append(Store("absent", None, Setting(places.symbol, "__absent"), "__u64"))
+    elif optional:
         bits = sum(1 << i for i, v in enumerate(optional) if v.wanted is None)
         stores.append(Store("absent", None, Constant(bits), "__u64"))
     for value in optional:
@@ -291,6 +311,7 @@ def _check_symbols(spec: Spec, probes: list[Probe], report: Report) -> None:
     taken["specc_description"] = None
     for probe in probes:
         names = [probe.symbol] + ([probe.entry.symbol, probe.entry.map] if probe.entry else [])
+        names += [probe.at.symbol] if probe.at else []
         for name in names:
             if name in taken:
                 report.error(
@@ -300,31 +321,3 @@ def _check_symbols(spec: Spec, probes: list[Probe], report: Report) -> None:
                     help="give the probe another `name`",
                 )
             taken[name] = probe.where
-
-
-def _wrapped(declaration: str) -> list[str]:
-    """A declaration in lines of bearable length, broken between parameters."""
-    lines = [""]
-    for part in declaration.split(", "):
-        joined = f"{lines[-1]}, {part}" if lines[-1] else part
-        if len(joined) <= 96 or not lines[-1]:
-            lines[-1] = joined
-        else:
-            lines[-1] += ","
-            lines.append(f"    {part}")
-    return lines
-
-
-def _place_lines(values: list[Value], known: Resolved | None) -> tuple[str, ...]:
-    """The comment above a program: the prototype, and the place of each value and why it is there."""
-    if known is None:
-        return ()
-    lines = _wrapped(f"{spell_prototype(known.prototype)};")
-    if known.prototype.source:
-        lines.append(f"declared in {known.prototype.source}")
-    if known.placement.hidden_return_pointer:
-        lines.append("the result is returned in memory: rdi holds its address, and every argument moves by one")
-    rows = [(v.name, v.place, v.reason) for v in values]
-    wide = [max((len(r[i]) for r in rows), default=0) for i in (0, 1)]
-    lines += [f"{n:<{wide[0]}}  {p:<{wide[1]}}  {r}".rstrip() for n, p, r in rows]
-    return tuple(lines)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from specc.diagnostics import Location, Report, Stop, did_you_mean
 from specc.lower.captures import Wanted
 from specc.lower.event import Storage, storage
-from specc.noun import dataclass
+from specc.noun import dataclass, replace
 from specc.place import STACK, Argument, Piece, Placement, argument_names, place_text
 from specc.prototype import (
     ULONG,
@@ -34,12 +34,11 @@ from specc.prototype import (
     spell,
 )
 from specc.spec import RETURN_KINDS, SYSCALL_KINDS, TRAMPOLINE_KINDS, ArgumentSpec, ProbeSpec
+from specc.trampoline import trampoline_problem, words_of
 
 RETURN = "return"
 # The field in C of the result: `return` is a keyword there, and records call it `return`.
 RETURN_FIELD = "return_value"
-
-_TRAMPOLINE_WORDS = 12  # MAX_BPF_FUNC_ARGS of the kernel
 
 # Offsets in struct pt_regs (arch/x86/include/asm/ptrace.h) of the registers that hold a system call's arguments.
 PT_REGS = {"r10": 56, "r9": 64, "r8": 72, "rdx": 96, "rsi": 104, "rdi": 112}
@@ -75,7 +74,11 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value of an event. `wanted` is None for an optional argument that this prototype does not have."""
+    """One value of an event. `wanted` is None for an optional argument that this prototype does not have.
+
+    `argument` is its name in the prototype (or "return"), `declared` its type there; `any_type` says that the spec reads
+    it as another type.
+    """
 
     name: str
     type: CType
@@ -88,6 +91,9 @@ class Value:
     place: str
     reason: str
     where: Location
+    argument: str
+    declared: CType
+    any_type: bool = False
 
 
 def select(probe: ProbeSpec, known: Resolved | None, report: Report) -> list[Value] | None:
@@ -145,6 +151,9 @@ def _value(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, report: Report
         return None
     if spec.name not in names:
         if spec.optional:
+            elsewhere = _first_elsewhere(spec.name, known)
+            if elsewhere is not None:
+                return _value(probe, spec, elsewhere, report)
             return _absent(spec, known, report)
         origin = f" ({known.prototype.source})" if known.prototype.source else ""
         report.error(
@@ -191,7 +200,21 @@ def _argument_value(probe: ProbeSpec, name: str, argument: Argument, known: Reso
     declaration = spell(argument.type, name)
     copied = bool(words) and _is_odd_pointer(argument.type)
     wanted = Wanted(field, form, pieces, words, size=argument.size, comment=place, copied=copied)
-    return Value(field, ctype, form, wanted, True, spec.optional, spec.format, declaration, place, reason, spec.where)
+    return Value(
+        field, ctype, form, wanted, True, spec.optional, spec.format, declaration, place, reason, spec.where,
+        name, argument.type, spec.type is not None,
+    )  # fmt: skip
+
+
+def _first_elsewhere(name: str, known: Resolved) -> Resolved | None:
+    """The first further target whose prototype has the argument: its type is the one that all are held against."""
+    for number, other in enumerate(known.elsewhere):
+        if name in argument_names(other.placement):
+            rest = known.elsewhere[number + 1 :]
+            return replace(
+                known, target=other.target, prototype=other.prototype, placement=other.placement, elsewhere=rest
+            )
+    return None
 
 
 def _absent(spec: ArgumentSpec, known: Resolved, report: Report) -> Value | None:
@@ -206,7 +229,7 @@ def _absent(spec: ArgumentSpec, known: Resolved, report: Report) -> Value | None
     name = spec.as_name or spec.name
     return Value(
         name, decay(ctype), storage(ctype), None, True, True, spec.format, spell(ctype, name), "absent",
-        f"{known.prototype.name} has no argument `{spec.name}`", spec.where,
+        f"{known.prototype.name} has no argument `{spec.name}`", spec.where, spec.name, ctype,
     )  # fmt: skip
 
 
@@ -288,7 +311,7 @@ def _return_value(probe: ProbeSpec, known: Resolved, spec: ArgumentSpec) -> Valu
     form = storage(ctype)
     field = spec.as_name or RETURN_FIELD
     if probe.kind in TRAMPOLINE_KINDS:
-        after = sum(_words(a) for a in known.placement.arguments)
+        after = sum(words_of(a) for a in known.placement.arguments)
         copied = _is_odd_pointer(result.type)
         wanted = Wanted(field, form, (), (after,), size=result.size, comment=f"ctx[{after}]", copied=copied)
         place = f"ctx[{after}]"
@@ -300,7 +323,7 @@ def _return_value(probe: ProbeSpec, known: Resolved, spec: ArgumentSpec) -> Valu
         wanted = Wanted(field, form, result.pieces, size=result.size, comment=place)
     return Value(
         field, ctype, form, wanted, False, False, spec.format, spell(result.type, RETURN_FIELD), place, result.reason,
-        spec.where,
+        spec.where, RETURN, result.type, spec.type is not None,
     )  # fmt: skip
 
 
@@ -313,48 +336,28 @@ def _is_odd_pointer(ctype: CType) -> bool:
     return not (isinstance(pointer.target, Void) or isinstance(bare(pointer.target), Record))
 
 
-def _words(argument: Argument) -> int:
-    """Words of a trampoline's context that an argument takes: they are flattened in order, whatever the ABI does."""
-    return (argument.size + 7) // 8
-
-
 def _context_words(arguments: Sequence[Argument], wanted: Argument) -> tuple[int, ...]:
     first = 0
     for argument in arguments:
         if argument is wanted:
             break
-        first += _words(argument)
-    return tuple(range(first, first + _words(wanted)))
+        first += words_of(argument)
+    return tuple(range(first, first + words_of(wanted)))
 
 
 def _check_trampoline(probe: ProbeSpec, known: Resolved, report: Report) -> bool:
-    """What a BPF trampoline takes (btf_distill_func_proto of the kernel): nothing here may be left to the verifier,
-    since an old one that accepts a program it does not understand would show a wrong word."""
-    problem = None
-    function = known.prototype.name
+    """Nothing may be left to the verifier: an old one that accepts a program it does not understand shows a wrong word."""
+    on = [("", known.prototype, known.placement)] + [(e.target, e.prototype, e.placement) for e in known.elsewhere]
     other = {"fentry": "kprobe", "fexit": "kretprobe"}[probe.kind]
-    if known.prototype.variadic:
-        problem = "it is variadic"
-    elif isinstance(bare(known.prototype.result), Record):
-        problem = f"it returns `{spell(known.prototype.result)}` by value"
-    elif isinstance(bare(known.prototype.result), Float) or size_of(known.prototype.result) > 8:
-        problem = f"it returns `{spell(known.prototype.result)}`"
-    for argument in known.placement.arguments:
-        kind = bare(decay(argument.type))
-        if isinstance(kind, Record) and not 0 < argument.size <= 16:
-            problem = problem or f"it takes `{spell(argument.type)}` of {argument.size} bytes by value"
-        elif not isinstance(kind, Record | Int | Enum | Pointer) or (
-            argument.size > 8 and not isinstance(kind, Record)
-        ):
-            problem = problem or f"it takes `{spell(argument.type)}`"
-        elif not argument.readable:
-            problem = problem or f"the place of `{argument.name}` is not certain: {argument.reason}"
-    words = sum(_words(a) for a in known.placement.arguments)
-    if words > _TRAMPOLINE_WORDS:
-        problem = problem or f"its arguments take {words} words, and a trampoline takes {_TRAMPOLINE_WORDS}"
-    if problem is None:
-        return True
-    report.error(
-        "SP303", f"{probe.kind} cannot attach to `{function}`: {problem}", probe.kind_where, help=f"use `{other}:`"
-    )
-    return False
+    for target, prototype, placement in on:
+        problem = trampoline_problem(prototype, placement)
+        if problem is not None:
+            where = f" on {target}" if target else ""
+            report.error(
+                "SP303",
+                f"{probe.kind} cannot attach to `{prototype.name}`{where}: {problem}",
+                probe.kind_where,
+                help=f"use `{other}:`",
+            )
+            return False
+    return True

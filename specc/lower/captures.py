@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from specc.ir import ALL_BITS, Capture, Constant, ContextWord, Read, Register, Source, StackSlot, Store
+from specc.ir import ALL_BITS, Capture, Constant, ContextWord, Moving, Read, Register, Source, StackSlot, Store
 from specc.lower.event import Storage
-from specc.noun import dataclass
+from specc.noun import dataclass, replace
 from specc.place import STACK, Piece
 
 # pt_regs spells the registers without their r, but for the numbered ones.
@@ -26,6 +26,8 @@ LOCAL_SLOTS = 32
 class Wanted:
     """A value to capture into the field `name`: its place as `abi` gave it, or the words of a trampoline's context.
 
+    With `at`, the name of the constants, the place is told to the program when it is loaded.
+
     `copied` says that these words cannot be loaded one by one. `memory` is set for a value that a register points to (a
     result returned in memory): the pt_regs member.
     """
@@ -38,6 +40,21 @@ class Wanted:
     size: int = 0
     comment: str = ""
     copied: bool = False
+    at: str = ""
+
+
+# A value of more eightbytes than this is in memory by the ABI (psABI 3.2.3), on every kernel.
+SMALL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """For places that are known when the program is loaded: the constants `at` say which stack slots are copied, at most
+    `slots`; or, with `context`, they number words of a trampoline's context."""
+
+    at: str
+    slots: int
+    context: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +90,57 @@ STACK_SLOTS = Slots()
 
 # The one argument of a system call's wrapper points to the registers that the process came with.
 PROCESS_REGISTERS = Slots("di", "registers", join=True)
+
+
+def capture_moving(values: Sequence[Wanted], window: Window) -> Captured:
+    """Reads and stores for `values` whose places are set when the program is loaded, and for others that do not move."""
+    reads: list[Read] = []
+    stores: list[Store] = []
+    status_of: dict[str, str | None] = {}
+    for wanted in values:
+        if not wanted.at:
+            found = capture([wanted])
+            reads += found.capture.reads
+            stores += found.capture.stores
+            status_of |= found.status_of
+        elif len(wanted.storage.masks) > SMALL:
+            read = replace(
+                _direct(replace(wanted, pieces=(_ANYWHERE,))),
+                offset=0,
+                comment="",
+                moving=Moving(wanted.at, wanted.name),
+            )
+            reads.append(read)
+            status_of[wanted.name] = read.status
+        else:
+            count = wanted.storage.count
+            words: list[Source] = [
+                Moving(
+                    wanted.at,
+                    wanted.name,
+                    None if count is None else i,
+                    window.slots == 0,
+                    window.context,
+                    wanted.copied,
+                )
+                for i in range(len(wanted.storage.masks))
+            ]
+            stores += _stores(replace(wanted, comment=""), words)
+            status_of[wanted.name] = MOVING_STATUS if window.slots else None
+    moving = any(w.at and len(w.storage.masks) <= SMALL for w in values)
+    slots = window.slots if moving else 0
+    statuses = ([MOVING_STATUS] if slots else []) + [r.status for r in reads]
+    words_copied = _CONTEXT_WORDS if any(w.copied for w in values) else 0
+    return Captured(
+        Capture(tuple(reads), tuple(stores), slots, "stack", words_copied, window.at if slots else ""),
+        tuple(dict.fromkeys(statuses)),
+        status_of,
+    )
+
+
+MOVING_STATUS = "stack_error"
+_ANYWHERE = Piece(0, 8, STACK, stack_offset=8)
+_CONTEXT_WORDS = 13  # the most arguments that a trampoline takes (MAX_BPF_FUNC_ARGS of the kernel), and the result
 
 
 def capture(values: Sequence[Wanted], where: Slots = STACK_SLOTS) -> Captured:

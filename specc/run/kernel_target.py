@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from specc.describe import ProbeDescription
 from specc.diagnostics import Diagnostic, Location, Report, Severity, Stop, did_you_mean
 from specc.noun import dataclass
+from specc.run.fill import Filled
+from specc.run.settle import settle
 from specc.run.system import PMUS
 from specc.run.tracefs import find_tracefs
 
@@ -47,13 +49,16 @@ def kernel_symbol(probe: ProbeDescription) -> str:
     return f"__x64_sys_{probe.function}" if probe.kind in SYSCALL_KINDS else probe.function
 
 
-def check_kernel(probes: Sequence[ProbeDescription], where: Where, report: Report, *, force: bool) -> None:
-    """Report every probe on a kernel function that cannot be, or must not be, attached."""
+def check_kernel(
+    probes: Sequence[ProbeDescription], where: Where, report: Report, *, force: bool
+) -> Mapping[str, Filled]:
+    """Report every probe on a kernel function that cannot be, or must not be, attached; and give the constants of those
+    whose places are set before the load, by the probes' names."""
     ours = [p for p in probes if p.kind in KERNEL_KINDS and p.function is not None]
     if not ours:
-        return
+        return {}
     if not _mechanisms(ours, where, report):
-        return
+        return {}
     symbols = kernel_symbols({kernel_symbol(p) for p in ours})
     blacklist = _blacklist() if any(p.kind not in TRAMPOLINE_KINDS for p in ours) else frozenset()
     for probe in ours:
@@ -67,8 +72,10 @@ def check_kernel(probes: Sequence[ProbeDescription], where: Where, report: Repor
         found = found or _clones(symbol, symbols.get(symbol, []), where(probe.name))
         if found is not None:
             report.diagnostics.append(found)
-    if not report.failed:
-        _compare(ours, where, report, force=force)
+    if report.failed:
+        return {}
+    modules = {name: found[0].module for name, found in symbols.items()}
+    return settle(ours, modules, where, report, force=force)
 
 
 def _mechanisms(probes: Sequence[ProbeDescription], where: Where, report: Report) -> bool:
@@ -215,43 +222,3 @@ def why_not_attached(function: str) -> str | None:
     if re.search(rb"\n%s(\n| )" % re.escape(function).encode(), text):
         return None
     return f"`{function}` is not among the functions that this kernel lets be traced (it is notrace, or assembler)"
-
-
-def _compare(probes: Sequence[ProbeDescription], where: Where, report: Report, *, force: bool) -> None:
-    """The prototype that an object was built from against the running kernel's BTF."""
-    declared = [p for p in probes if p.declaration is not None and p.used and p.kind not in SYSCALL_KINDS]
-    if not declared or not os.path.exists(BTF):
-        return
-    from specc.btf import open_btf
-    from specc.compare import argument_differences
-    from specc.prototype import spell_prototype
-
-    try:
-        btf = open_btf(Path(BTF))
-    except Stop as problem:
-        report.warning("SP445", "the running kernel's BTF cannot be read, so prototypes are not compared with it", None,
-                       notes=[problem.diagnostic.message])  # fmt: skip
-        return
-    for probe in declared:
-        assert probe.function is not None and probe.declaration is not None
-        for theirs in btf.find(probe.function):
-            found = argument_differences(probe.declaration, theirs, probe.used)
-            if not found:
-                continue
-            ours = probe.declaration
-            report.diagnostics.append(
-                Diagnostic(
-                    "SP445",
-                    f"`{ours.name}` is declared differently in the running kernel: {found[0]}",
-                    where(probe.name),
-                    (
-                        *(f"also: {d}" for d in found[1:]),
-                        f"{ours.source or 'the spec'}: {spell_prototype(ours)}",
-                        f"{theirs.source}: {spell_prototype(theirs)}",
-                    ),
-                    "values may be wrong: --force was given"
-                    if force
-                    else "build the spec with the declaration of this kernel (--force runs it all the same)",
-                    Severity.WARNING if force else Severity.ERROR,
-                )
-            )

@@ -15,7 +15,7 @@ import errno
 import os
 import re
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -26,7 +26,9 @@ from specc.describe import Description, ProbeDescription
 from specc.diagnostics import Diagnostic, Location, Report, Stop
 from specc.libbpf import BPF_TRACE_UPROBE_MULTI, LibbpfError, Library, Object
 from specc.locate import UserPlace, UserTargets
+from specc.noun import replace
 from specc.run.attach import Attacher, Attachment, NoMode
+from specc.run.fill import Filled
 from specc.run.kernel_target import (
     KERNEL_KINDS,
     TRAMPOLINE_KINDS,
@@ -77,7 +79,7 @@ class _Program:
 
 @dataclass(slots=True)
 class Session:
-    """A running program. `notes` are what a user may want to know with -v."""
+    """A running program. `description` has the places of this kernel; `notes` are what a user may want to know with -v."""
 
     description: Description
     library: Library
@@ -180,9 +182,10 @@ def open_session(data: bytes, description: Description, options: Options, report
 
 def _open(data: bytes, description: Description, options: Options, report: Report) -> Session:
     _check_privileges(report)
-    places = _check_targets(description, options, report)
+    places, filled = _check_targets(description, options, report)
     if report.failed:
         raise Refused
+    description = _as_filled(description, filled)
     tracefs = find_tracefs()
     leftovers = remove_leftovers(tracefs) if tracefs is not None else []
     programs = _programs(description)
@@ -195,7 +198,7 @@ def _open(data: bytes, description: Description, options: Options, report: Repor
         library = Library(verbose=options.verbose)
         undo.append(library.close)
         linked = _linked(library, programs, options)
-        thing = _load(library, data, description, linked, options, report)
+        thing = _load(library, data, description, linked, filled, options, report)
         undo.append(thing.close)
         maps, fds = thing.maps, thing.programs
         reader = open_buffer(description.buffer, maps[description.events_map], description.buffer_size)
@@ -238,14 +241,16 @@ def _check_privileges(report: Report) -> None:
         raise Refused
 
 
-def _check_targets(description: Description, options: Options, report: Report) -> dict[str, UserPlace]:
-    """Where each user probe goes; every problem of every probe is reported, of the kernel's too."""
+def _check_targets(
+    description: Description, options: Options, report: Report
+) -> tuple[dict[str, UserPlace], Mapping[str, Filled]]:
+    """Where each user probe goes, and where each kernel probe's arguments are; every problem of every probe is reported."""
     _check_pid(options, report)
     users = [p for p in description.probes if p.target is not None]
     if users and not has_probes("uprobe"):
         report.error("SP422", f"the kernel of this machine ({os.uname().release}) has no uprobes",
                      options.where(users[0].name), notes=["it was built without CONFIG_UPROBE_EVENTS"])  # fmt: skip
-        return {}
+        return {}, {}
     places: dict[str, UserPlace] = {}
     targets = UserTargets(pid=options.pid)
     for probe in users:
@@ -256,8 +261,13 @@ def _check_targets(description: Description, options: Options, report: Report) -
         except Stop as problem:
             found = [problem.diagnostic]
         report.diagnostics += [_placed(d, options.where(probe.name)) for d in found]
-    check_kernel(description.probes, options.where, report, force=options.force)
-    return places
+    return places, check_kernel(description.probes, options.where, report, force=options.force)
+
+
+def _as_filled(description: Description, filled: Mapping[str, Filled]) -> Description:
+    """The description with the places of this kernel."""
+    probes = tuple(replace(p, event=filled[p.name].event) if p.name in filled else p for p in description.probes)
+    return replace(description, probes=probes)
 
 
 def _placed(d: Diagnostic, where: Location | None) -> Diagnostic:
@@ -289,6 +299,7 @@ def _load(
     data: bytes,
     description: Description,
     linked: frozenset[str],
+    filled: Mapping[str, Filled],
     options: Options,
     report: Report,
 ) -> Object:
@@ -305,6 +316,7 @@ def _load(
                              help="build it again with this specc")  # fmt: skip
                 raise Refused
             thing.set_constant(constant[0].value, options.pid.to_bytes(4, "little"))
+        _set_places(thing, data, description, filled, report)
         for symbol in linked:
             thing.expect(symbol, BPF_TRACE_UPROBE_MULTI)
         thing.load()
@@ -318,6 +330,25 @@ def _load(
             thing.close()
         raise
     return thing
+
+
+def _set_places(
+    thing: Object, data: bytes, description: Description, filled: Mapping[str, Filled], report: Report
+) -> None:
+    from specc.elf import read_elf, symbols
+
+    if not filled:
+        return
+    elf = read_elf(data)
+    for probe in description.probes:
+        if probe.name in filled and probe.at is not None:
+            constants = symbols(elf, probe.at.symbol)
+            if not constants:
+                report.error("SP431", f"the object lacks `{probe.at.symbol}`, which its description names", None,
+                             help="build it again with this specc")  # fmt: skip
+                raise Refused
+            for offset, value in filled[probe.name].settings.items():
+                thing.set_constant(constants[0].value + offset, value)
 
 
 _PROGRAM_LOG: Final = re.compile(
