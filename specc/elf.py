@@ -232,3 +232,36 @@ def _segments(elf: Elf) -> list[tuple[int, ...]]:
     if size != _PHDR.size or phoff + count * size > len(elf.data):
         raise NotElf("its program headers lie outside of the file")
     return list(_PHDR.iter_unpack(elf.data[phoff : phoff + count * size]))
+
+
+# --- identity and debug links -----------------------------------------------------------------------------------------
+
+_NT_GNU_BUILD_ID: Final = 3
+_NOTE: Final = struct.Struct("<III")
+
+
+def build_id(elf: Elf) -> str | None:
+    """The GNU build id in hexadecimal digits; None when the file has none. Raises NotElf."""
+    section = elf.find(".note.gnu.build-id")
+    if section is None:
+        return None
+    data = elf.contents(section)
+    if len(data) < _NOTE.size:
+        return None
+    name_size, size, kind = _NOTE.unpack_from(data, 0)
+    start = _NOTE.size + (name_size + 3) // 4 * 4
+    if kind != _NT_GNU_BUILD_ID or not size or start + size > len(data):
+        return None
+    return bytes(data[start : start + size]).hex()
+
+
+def file_build_id(path: str) -> str | None:
+    """The build id of the ELF file at `path`. Raises OSError and NotElf."""
+    import mmap
+
+    with open(path, "rb") as file:
+        try:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:
+            raise NotElf("it is empty") from None
+    return build_id(read_elf(memoryview(data)))

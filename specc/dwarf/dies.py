@@ -1,0 +1,85 @@
+"""The few ways in which the rest reads a debugging information entry (DIE); DWARF 5, chapters 2 and 7.
+
+In: a DIE of pyelftools.  Out: plain values; `Damaged` says what is wrong with the file.
+
+    text(die, "name"); number(die, "byte_size"); origin(die)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final, TypeAlias
+
+# pyelftools is imported by `reader`, and only when DWARF is read; to the type checker its entries are anything.
+Die: TypeAlias = Any
+
+_IDENTIFIER: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*\Z")
+_LONGEST_CHAIN: Final = 16  # of abstract_origin and specification; compilers make three at most
+
+
+class Damaged(ValueError):
+    """The debug information cannot be right, or is of a kind that is not read; the end of a sentence."""
+
+
+def has(die: Die, name: str) -> bool:
+    return f"DW_AT_{name}" in die.attributes
+
+
+def text(die: Die, name: str) -> str | None:
+    found = die.attributes.get(f"DW_AT_{name}")
+    if found is None or not isinstance(found.value, bytes):
+        return None
+    return str(found.value.decode("utf-8", "replace"))
+
+
+def number(die: Die, name: str) -> int | None:
+    """A constant or an address; None without the attribute, or when it is an expression."""
+    found = die.attributes.get(f"DW_AT_{name}")
+    return found.value if found is not None and isinstance(found.value, int) else None
+
+
+def flag(die: Die, name: str) -> bool:
+    found = die.attributes.get(f"DW_AT_{name}")
+    return found is not None and bool(found.value)
+
+
+def referred(die: Die, name: str) -> Die | None:
+    """The entry that an attribute refers to."""
+    return die.get_DIE_from_attribute(f"DW_AT_{name}") if has(die, name) else None
+
+
+def chain(die: Die) -> Iterator[Die]:
+    """The entry, what it is an instance of, and what that is a definition of (DWARF 5, 3.3.8 and 5.7.8)."""
+    for _ in range(_LONGEST_CHAIN):
+        yield die
+        after = referred(die, "abstract_origin") or referred(die, "specification")
+        if after is None:
+            return
+        die = after
+    raise Damaged("an entry of its debug information is an instance of itself")
+
+
+def inherited(die: Die, name: str) -> Die | None:
+    """The first entry of the chain that has the attribute."""
+    return next((d for d in chain(die) if has(d, name)), None)
+
+
+def inherited_text(die: Die, name: str) -> str | None:
+    found = inherited(die, name)
+    return None if found is None else text(found, name)
+
+
+def type_of(die: Die) -> Die | None:
+    """The entry of the type; None is void."""
+    found = inherited(die, "type")
+    return None if found is None else referred(found, "type")
+
+
+def children(die: Die, tag: str | None = None) -> list[Die]:
+    return [c for c in die.iter_children() if tag is None or c.tag == f"DW_TAG_{tag}"]
+
+
+def identifier(name: str | None) -> str | None:
+    """A name that may go into C text; None for one that is no C identifier (`vector<int>`)."""
+    return name if name is not None and _IDENTIFIER.match(name) else None

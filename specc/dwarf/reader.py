@@ -1,0 +1,334 @@
+"""Functions of one ELF file by their addresses, out of its DWARF.
+
+In: the path of the file.  Out: a `Subprogram` for a symbol; Stop says why there is none.
+
+    dwarf = open_dwarf("/usr/bin/nginx", "nginx")
+    dwarf.find(symbol, where).prototype
+
+A function is looked for by the address that a probe goes to: names can be those of several functions, of declarations,
+and of functions that were put into their callers.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from specc.diagnostics import Location, stop
+from specc.dwarf.dies import (
+    Damaged,
+    Die,
+    chain,
+    children,
+    flag,
+    has,
+    identifier,
+    inherited_text,
+    number,
+    text,
+    type_of,
+)
+from specc.dwarf.files import debug_file, mapped
+from specc.dwarf.judge import Facts, Subprogram, judge
+from specc.dwarf.places import OWN_FRAME, PLACE, at_entry, frame_of
+from specc.dwarf.types import CXX, C, Types
+from specc.elf import STT_FUNC, NotElf, Symbol, symbols
+from specc.prototype import CType, Parameter, Prototype, Record, Unknown, Void, bare, size_of
+
+_SPLIT: Final = ("dwo_name", "GNU_dwo_name", "GNU_dwo_id")
+_NO_CALL: Final = 3  # DW_CC_nocall
+_ORDINARY: Final = (None, 1, 2, _NO_CALL)  # DW_CC_normal, DW_CC_program
+# Suffixes of a symbol that leave the function what it is: made local or global, or an alias.
+_HARMLESS: Final = re.compile(r"\.(?:lto_priv|localalias|\d+)\b")
+_LOCAL: Final = re.compile(r"\.(?:llvm|__uniq)\.")
+_MIDDLE: Final = re.compile(r"\.(?:part|cold|resume|destroy|cleanup)\b")
+# gcc's options without which it numbers views (gcc's manual: -gvariable-location-views), and the first version with them.
+_WITHOUT_VIEWS: Final = (
+    "-gno-variable-location-views",
+    "-gstrict-dwarf",
+    "-fno-var-tracking",
+    "-gno-statement-frontiers",
+)
+_GNU: Final = re.compile(r"GNU (?:C|GIMPLE|Objective).*? (\d+)\.\d+")
+_VIEWS_SINCE: Final = 8
+_SCOPES: Final = ("DW_TAG_namespace", "DW_TAG_class_type", "DW_TAG_structure_type", "DW_TAG_subprogram")
+_FAILURES: Final = (KeyError, ValueError, IndexError, AssertionError, NotImplementedError, OverflowError, TypeError)
+
+
+def open_dwarf(path: str, name: str, where: Location | None = None) -> Dwarf | None:
+    """The DWARF of the ELF file at `path`, or of the debug file that belongs to it; None when there is none.
+
+    `name` is how messages call the file. Raises Stop when it cannot be read.
+    """
+    try:
+        found = debug_file(path)
+        return None if found is None else Dwarf(path, name, found, where)
+    except OSError as problem:
+        raise stop("SP270", f"cannot read the debug information of `{name}`: {problem.strerror}", where) from None
+    except NotElf as problem:
+        raise stop("SP270", f"cannot read the debug information of `{name}`: {problem}", where) from None
+
+
+class Dwarf:
+    def __init__(self, path: str, name: str, debug_path: str, where: Location | None = None) -> None:
+        from elftools.common.exceptions import ELFError
+        from elftools.elf.elffile import ELFFile
+
+        self.path: Final = path
+        self.name: Final = name
+        self.debug_path: Final = debug_path
+        self._types: Final = Types()
+        self._units: dict[int, list[Die]] = {}
+        try:
+            with open(debug_path, "rb") as file:
+                self._info: Final[Any] = ELFFile(file, self._alternative).get_dwarf_info()
+            self._lists: Final[Any] = self._info.location_lists()
+        except (ELFError, *_FAILURES, OSError) as problem:
+            raise self._damaged(problem, where) from None
+
+    @property
+    def source(self) -> str:
+        return f"DWARF of {self.name}"
+
+    def _alternative(self, link: str | bytes) -> io.BytesIO:
+        """What `dwz` moved into a file that several share (.gnu_debugaltlink)."""
+        link = os.fsdecode(link)
+        path = os.path.join(os.path.dirname(os.path.realpath(self.debug_path)), link)
+        with open(path, "rb") as file:
+            return io.BytesIO(file.read())
+
+    def find(self, symbol: Symbol, where: Location | None = None) -> Subprogram:
+        """The function that a symbol of the file is at. Raises Stop."""
+        from elftools.common.exceptions import DWARFError, ELFError
+
+        try:
+            return self._find(symbol, where)
+        except (DWARFError, ELFError, *_FAILURES) as problem:
+            raise self._damaged(problem, where) from None
+
+    def functions(self) -> Iterator[Subprogram]:
+        """Every function with a symbol of its own, in the order of addresses; those that cannot be told are left out."""
+        from specc.diagnostics import Stop
+
+        elf = mapped(self.path)
+        named: dict[int, Symbol] = {}
+        for symbol in sorted(symbols(elf), key=lambda s: (s.local, s.name)):
+            if symbol.type == STT_FUNC:
+                named.setdefault(symbol.value, symbol)
+        for _, symbol in sorted(named.items()):
+            try:
+                yield self.find(symbol)
+            except Stop as problem:
+                if problem.diagnostic.code == "SP270":
+                    raise
+
+    def _damaged(self, problem: Exception, where: Location | None) -> Exception:
+        said = str(problem) if isinstance(problem, Damaged | NotImplementedError) and str(problem) else "it is damaged"
+        if isinstance(problem, OSError):
+            said = f"it needs `{problem.filename}`, which cannot be read: {problem.strerror}"
+        return stop("SP270", f"cannot read the debug information of `{self.name}`: {said}", where,
+                    notes=[f"it is in {self.debug_path}"] if self.debug_path != self.path else [])  # fmt: skip
+
+    def _find(self, symbol: Symbol, where: Location | None) -> Subprogram:
+        name = symbol.name.partition(".")[0]
+        if _MIDDLE.search(symbol.name):
+            raise stop(
+                "SP271",
+                f"`{symbol.name}` is a part of `{name}` that the compiler made: its arguments are not those of a call",
+                where,
+                help=f"probe `{name}`, or a function that calls it",
+            )
+        unit = self._unit_at(symbol.value)
+        found = [] if unit is None else [d for d in self._entries(unit) if _starts_at(d, symbol.value)]
+        if not found:
+            raise stop(
+                "SP272",
+                f"the debug information of `{self.name}` has no function at `{symbol.name}`",
+                where,
+                notes=["it is assembler, or its file was compiled without -g"],
+                help="add a header that declares it to `headers`, or a `prototype:` to the probe",
+            )
+        ours = [d for d in found if name in (inherited_text(d, "name"), inherited_text(d, "linkage_name"))]
+        ours = ours or [d for d in found if _same_name(d, name)]
+        if len(ours or found) > 1:
+            raise stop("SP272", f"the debug information of `{self.name}` has several functions at `{symbol.name}`", where,
+                       help="add a `prototype:` to the probe")  # fmt: skip
+        if not ours:
+            other = inherited_text(found[0], "name")
+            raise stop(
+                "SP273",
+                f"the debug information of `{self.name}` calls the function at `{symbol.name}` `{other}`",
+                where,
+                notes=["the names and types of its arguments may not be those of the declaration"],
+                help="add a header that declares it to `headers`, or a `prototype:` to the probe",
+            )
+        return self._subprogram(ours[0], symbol, where)
+
+    # ---- where in the file a function is
+
+    def _unit_at(self, address: int) -> Any:
+        aranges = self._info.get_aranges()
+        if aranges is not None:
+            offset = aranges.cu_offset_at_addr(address)
+            if offset is not None:
+                return self._info.get_CU_at(offset)
+        for unit in self._info.iter_CUs():
+            if self._covers(unit.get_top_DIE(), address):
+                return unit
+        return None
+
+    def _covers(self, die: Die, address: int) -> bool:
+        return any(start <= address < end for start, end in self._ranges(die))
+
+    def _ranges(self, die: Die) -> Iterator[tuple[int, int]]:
+        """The addresses of an entry (DWARF 5, 2.17)."""
+        low, high = number(die, "low_pc"), die.attributes.get("DW_AT_high_pc")
+        if high is not None and low is not None:
+            yield low, high.value if high.form == "DW_FORM_addr" else low + high.value
+            return
+        ranges = die.attributes.get("DW_AT_ranges")
+        lists = self._info.range_lists()
+        if ranges is None or lists is None:
+            return
+        base = number(die.cu.get_top_DIE(), "low_pc") or 0
+        for one in lists.get_range_list_at_offset(ranges.value, die.cu):
+            if hasattr(one, "base_address"):
+                base = one.base_address
+            else:
+                shift = 0 if getattr(one, "is_absolute", False) else base
+                yield one.begin_offset + shift, one.end_offset + shift
+
+    def _entries(self, unit: Any) -> list[Die]:
+        """The functions of a unit, also those in namespaces, classes and other functions."""
+        if unit.cu_offset not in self._units:
+            top = unit.get_top_DIE()
+            if any(has(top, name) for name in _SPLIT):
+                raise Damaged("it was compiled with -gsplit-dwarf, and .dwo files are not read")
+            self._units[unit.cu_offset] = list(_functions(top, 0))
+        return self._units[unit.cu_offset]
+
+    # ---- a function
+
+    def _subprogram(self, die: Die, symbol: Symbol, where: Location | None) -> Subprogram:
+        links = list(chain(die))
+        unit = links[-1].cu.get_top_DIE()
+        language = number(unit, "language")
+        if language not in C and language not in CXX:
+            raise stop("SP274", f"`{symbol.name}` is written in {_language(language)}, whose calls specc does not know", where,
+                       notes=[f"says the {self.source}"],
+                       help="if it follows the C ABI, give its C `prototype:`")  # fmt: skip
+        # An instance has its parameters in an order of its own, and without those that it lost.
+        source = next((d for d in links[1:] if not flag(d, "declaration")), links[0])
+        convention = number(die, "calling_convention") or next(
+            (number(d, "calling_convention") for d in links if has(d, "calling_convention")), None
+        )
+        prototype = self._prototype(source, symbol, "sysv" if convention in _ORDINARY else "one of its own", where)
+        if not prototype.parameters and isinstance(prototype.result, Void) and len(links) == 1 and not _has_types(unit):
+            raise stop("SP272", f"the debug information of `{self.name}` has only line numbers (-g1)", where,
+                       help="add a header that declares it to `headers`, or a `prototype:` to the probe")  # fmt: skip
+        frame = frame_of(die, symbol.value, _parser(die), self._lists)
+        own = {_original(c): c for c in children(die, "formal_parameter")}
+        entries = tuple(
+            at_entry(own.get(p.offset), size_of(t.type) if _by_value(t.type) else 8, frame)
+            for p, t in zip(children(source, "formal_parameter"), prototype.parameters, strict=True)
+        )
+        made_by = text(die.cu.get_top_DIE(), "producer") or ""
+        compiler, viewed = _compiler(made_by)
+        suffix = _HARMLESS.sub("", symbol.name[len(symbol.name.partition(".")[0]) :])
+        marked = convention == _NO_CALL or bool(_LOCAL.sub("", suffix).strip(".0123456789"))
+        changeable = marked or (compiler != "gcc" and (symbol.local or bool(suffix)))
+        optimised = True
+        if compiler == "clang":
+            # clang sets the flag with -O1 and more; without, all parameters are stored by the prologue.
+            tells = has(die, "call_all_calls") or has(die, "GNU_all_call_sites")
+            optimised = tells or marked or any(e.kind != OWN_FRAME for e in entries if not _in_memory(e))
+        return judge(Facts(symbol.name, prototype, entries, compiler, optimised, changeable, marked, viewed))
+
+    def _prototype(self, die: Die, symbol: Symbol, convention: str, where: Location | None) -> Prototype:
+        parameters: list[Parameter] = []
+        for entry in children(die, "formal_parameter"):
+            name = inherited_text(entry, "name")
+            if flag(entry, "artificial") and name != "this":
+                raise stop("SP274", f"`{symbol.name}` has arguments of C++'s own (`{name}`)", where,
+                           help="probe a function that it calls")  # fmt: skip
+            parameters.append(Parameter(identifier(name), _passed(self._types.whole(type_of(entry)))))
+        result = _passed(self._types.whole(type_of(die)))
+        variadic = bool(children(die, "unspecified_parameters"))
+        name = symbol.name.partition("@")[0]
+        return Prototype(name, result, tuple(parameters), variadic, convention, source=self.source)
+
+
+def _functions(die: Die, depth: int) -> Iterator[Die]:
+    for child in die.iter_children():
+        if child.tag == "DW_TAG_subprogram":
+            yield child
+        if depth < 8 and child.tag in _SCOPES and child.has_children:
+            yield from _functions(child, depth + 1)
+
+
+def _starts_at(die: Die, address: int) -> bool:
+    """Whether a function's code is entered there: the first address of its first range, if nothing else is said."""
+    entry = number(die, "entry_pc")
+    low = number(die, "low_pc")
+    if has(die, "ranges") and (entry is None or low is None):
+        return False if entry is None and low is None else address in (entry, low)
+    return address == low
+
+
+def _same_name(die: Die, name: str) -> bool:
+    """C++: several symbols of one constructor, whose entry has the name of only one of them."""
+    linked = inherited_text(die, "linkage_name")
+    return linked is not None and re.sub(r"([CD])[0-4]E", r"\1E", linked) == re.sub(r"([CD])[0-4]E", r"\1E", name)
+
+
+def _language(code: int | None) -> str:
+    from elftools.dwarf.constants import DW_LANG
+
+    known = {int(one): one.name.replace("_", " ") for one in DW_LANG}
+    return known.get(code or 0, "a language that specc does not know")
+
+
+def _has_types(unit: Die) -> bool:
+    return any(str(c.tag).endswith("_type") for c in unit.iter_children())
+
+
+def _parser(die: Die) -> Any:
+    from elftools.dwarf.dwarf_expr import DWARFExprParser
+
+    return DWARFExprParser(die.cu.structs)
+
+
+def _original(parameter: Die) -> int:
+    """The entry of the declaration or abstract function that a parameter is an instance of."""
+    *_, last = (d for d in chain(parameter))
+    return int(last.offset)
+
+
+def _compiler(producer: str) -> tuple[str, bool]:
+    """ "gcc", "clang" or "", and whether it numbered the views of locations."""
+    if "clang version" in producer:
+        return "clang", False
+    found = _GNU.match(producer)
+    if found is None or "GNU AS" in producer:
+        return "", False
+    told = " -O" in producer and int(found[1]) >= _VIEWS_SINCE
+    return "gcc", told and not any(option in producer for option in _WITHOUT_VIEWS)
+
+
+def _by_value(ctype: CType) -> bool:
+    return size_of(ctype) > 0
+
+
+def _in_memory(entry: Any) -> bool:
+    return entry.kind == PLACE and all(p.where == "stack" for p in entry.pieces)
+
+
+def _passed(ctype: CType) -> CType:
+    """A record without members of which DWARF does not tell more is not to be taken for an empty one."""
+    inner = bare(ctype)
+    if isinstance(inner, Record) and inner.members is None and inner.doubt:
+        return Unknown(f"{inner.kind} {inner.tag or '(anonymous)'}", inner.doubt)
+    return ctype
