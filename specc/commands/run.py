@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shutil
 import sys
@@ -24,11 +25,12 @@ _ELF: Final = b"\x7fELF"
 def run(options: argparse.Namespace) -> int:
     report = Report()
     try:
+        format_ = "" if options.dry_run else output_format(options)
         data = object_bytes(options.program, options, report)
         if data is None:
             tell(report, options.output_format)
             return exit_code(report)
-        return _run(data, options, report)
+        return _run(data, options, format_, report)
     except Stop as problem:
         report.diagnostics.append(problem.diagnostic)
     tell(report, options.output_format)
@@ -87,7 +89,7 @@ def spec_places(options: argparse.Namespace) -> Callable[[str], Location | None]
     return where
 
 
-def _run(data: bytes, options: argparse.Namespace, report: Report) -> int:
+def _run(data: bytes, options: argparse.Namespace, format_: str, report: Report) -> int:
     from specc.describe import description_of
     from specc.run.session import Options, Refused, open_session
 
@@ -108,10 +110,10 @@ def _run(data: bytes, options: argparse.Namespace, report: Report) -> int:
             session.detach()
             _say(f"attached {_plural(count, 'probe')} and detached them: nothing was recorded (--dry-run)")
             return FINE
-        return _stream(session, session.description, options)
+        return _stream(session, session.description, options, format_)
 
 
-def _stream(session: Session, description: Description, options: argparse.Namespace) -> int:
+def _stream(session: Session, description: Description, options: argparse.Namespace, format_: str) -> int:
     from specc.events import open_writer
     from specc.run.stream import Limits, stop_signals, stream
     from specc.run.system import drop_privileges
@@ -127,7 +129,7 @@ def _stream(session: Session, description: Description, options: argparse.Namesp
     try:
         width = shutil.get_terminal_size((0, 0)).columns if output.isatty() else None
         writer = open_writer(
-            _format(options, output),
+            format_,
             description,
             output,
             colour=colour_wanted(output),
@@ -153,13 +155,34 @@ def _stream(session: Session, description: Description, options: argparse.Namesp
     return FINE
 
 
-def _format(options: argparse.Namespace, output: IO[str]) -> str:
-    """The format that was asked for, else that of the file's ending, else the table."""
-    ending = os.path.splitext(options.output or "")[1][1:]
+def output_format(options: argparse.Namespace) -> str:
+    """The format that was asked for, else that of the file's ending, else the table. Raises Stop when nothing could be
+    written in it, or not where it should go: better before anything is built and attached than after."""
+    from specc.events.writers import require
+
+    place = options.output
+    ending = os.path.splitext(place or "")[1][1:]
     format_: str = options.format or (ending if ending in ("jsonl", "csv", "arrow", "parquet") else "table")
-    if format_ in ("arrow", "parquet") and output.isatty():
+    if format_ in ("arrow", "parquet") and place is None and sys.stdout.isatty():
         raise stop("SP466", f"the format {format_} is no text for a terminal", None, help="give it a file: `-o FILE`")
+    if place is not None:
+        number = _why_not_writable(place)
+        if number:
+            raise stop("SP506", f"cannot write `{place}`: {os.strerror(number)}", None)
+    require(format_)
     return format_
+
+
+def _why_not_writable(path: str) -> int:
+    """The errno with which opening this file for writing would fail, as far as that is known without doing it; else 0."""
+    if os.path.isdir(path):
+        return errno.EISDIR
+    if os.path.exists(path):
+        return 0 if os.access(path, os.W_OK) else errno.EACCES
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        return errno.ENOTDIR if os.path.exists(folder) else errno.ENOENT
+    return 0 if os.access(folder, os.W_OK | os.X_OK) else errno.EACCES
 
 
 def _is_pipe(stream: IO[str]) -> bool:

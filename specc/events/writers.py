@@ -42,6 +42,7 @@ def open_writer(
     """A writer of one of FORMATS. `colour`, `width` (None: as wide as it gets) and `wall_offset_ns`, which is
     CLOCK_REALTIME - CLOCK_MONOTONIC, are the table's: the other formats give times as the kernel does. Raises Stop
     when "arrow" or "parquet" lack what they need."""
+    require(format)
     decoder = Decoder(description)
     match format:
         case "jsonl":
@@ -62,9 +63,12 @@ def open_writer(
             raise ValueError(f"no format {format!r}")
 
 
-def _columnar(format: str, decoder: Decoder, stream: IO[Any]) -> Writer:
+def require(format: str) -> None:
+    """Raises Stop when this format lacks what it needs."""
+    if format not in ("arrow", "parquet"):
+        return
     try:
-        from specc.events.files import ArrowWriter, ParquetWriter
+        import specc.events.files  # noqa: F401
     except ImportError as problem:
         raise stop(
             "SP465",
@@ -72,4 +76,9 @@ def _columnar(format: str, decoder: Decoder, stream: IO[Any]) -> Writer:
             None,
             help="pip install 'specc[arrow]', or take `--format jsonl` or `csv`",
         ) from None
+
+
+def _columnar(format: str, decoder: Decoder, stream: IO[Any]) -> Writer:
+    from specc.events.files import ArrowWriter, ParquetWriter
+
     return ArrowWriter(decoder, stream) if format == "arrow" else ParquetWriter(decoder, stream)
