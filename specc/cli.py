@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from specc import __version__
 
-COMMANDS = ("build", "check", "show", "run", "schema", "new", "doctor", "explain")
+COMMANDS = ("build", "check", "show", "run", "schema", "new", "btf", "doctor", "explain")
 _FORMATS = ("full", "concise", "json", "github")
 
 
@@ -106,6 +106,16 @@ def _parser(only: str | None = None) -> argparse.ArgumentParser:
     new.add_argument("function", metavar="FUNCTION")
     new.add_argument("--uprobe", metavar="PATH", help="the function is in this program or library, not in the kernel")
     new.add_argument("-o", "--output", metavar="FILE", help="default: stdout; never overwrites")
+
+    btf = command("btf", "get BTF out of a kernel image, a package, an archive or a module; or a small part of it")
+    btf.add_argument("file", nargs="?", metavar="FILE", help="vmlinuz, vmlinux, .deb, .btf.tar.xz, .ko or raw BTF; default: the running kernel")  # fmt: skip
+    btf.add_argument("-o", "--output", metavar="OUT", help="write raw BTF; default: say what was found")
+    btf.add_argument("--functions", action="append", default=[], metavar="A,B", help="only what these functions need")
+    btf.add_argument("--spec", action="append", default=[], metavar="SPEC or DIR", help="only what the probes of this spec need (may be repeated)")  # fmt: skip
+    btf.add_argument("--types", action="append", default=[], metavar="A,B", help="types to keep with their members, also where they are only pointed at")  # fmt: skip
+    btf.add_argument("--optional", action="store_true", help="leave functions and types out that this BTF does not have")  # fmt: skip
+    btf.add_argument("--base", metavar="FILE", help="the kernel that a module was built for")
+    btf.add_argument("--module", metavar="NAME", help="a module of the running kernel, or in the package FILE")
 
     doctor = command("doctor", "say what works on this machine, and what is affected by what does not", source)
     doctor.add_argument("--format", choices=("text", "json"), default="text", help="a table (default) or JSON")

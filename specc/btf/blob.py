@@ -269,6 +269,25 @@ class Blob:
             self._index = index
         return self._index
 
+    def place(self, type_id: int) -> int:
+        """Where in the bytes one of this blob's own types begins."""
+        return self._types[0] + 4 * (self._offsets[type_id - self.first_id] - 1)
+
+    def names_are_whole(self) -> bool:
+        """Whether the name of each of this blob's own types is a whole string, as every known writer has it.
+
+        The names of split BTF that lies on another base than it was made for begin in the middle of strings.
+        """
+        for at in self._offsets:
+            offset = self.words[at - 1]
+            blob: Blob = self
+            while offset < blob.first_string and blob.base is not None:
+                blob = blob.base
+            start = blob._strings[0] + offset - blob.first_string
+            if offset > blob.first_string and (offset >= blob.end_string or blob._data[start - 1] != 0):
+                return False
+        return True
+
     def ids(self) -> range:
         return range(self.first_id, self.end_id)
 

@@ -1,10 +1,11 @@
-"""A file to a `Btf`: raw BTF, or the .BTF section of an ELF file.
+"""A file to a `Btf`: raw BTF, an ELF file, or what `extract` finds it in.
 
 In: a path, and for a kernel module the BTF of its kernel.  Out: `Btf`; what is wrong with the file is a Stop.
 
     open_btf(RUNNING)                                       # SP230 where the machine has none
-    open_btf(Path("vmlinux"))                               # an ELF file
+    open_btf(Path("vmlinuz"))                               # a kernel image, a vmlinux, a package, a .btf.tar.xz
     open_btf(Path("/sys/kernel/btf/nf_tables"))             # its base is the vmlinux beside it
+    open_file(Path("linux.deb"), module="ext4")             # a module in a package, and what was found where
 """
 
 from __future__ import annotations
@@ -22,28 +23,87 @@ from specc.diagnostics import Stop, stop
 if TYPE_CHECKING:
     import mmap
 
+    from specc.btf.extract import Found
+
 RUNNING: Final = Path("/sys/kernel/btf/vmlinux")
-_ELF: Final = b"\x7fELF"
 _BTF: Final = b"\x9f\xeb"
-_HEAD: Final = 0x206  # enough to tell what the file is; a boot image has its mark at 0x202
+_HEAD: Final = 0x206  # enough to tell what the file is: a boot image has its mark at 0x202, a tar file at 0x101
 
 
 def open_btf(path: Path, base: Btf | None = None) -> Btf:
     """Read a file that has BTF. `base` is what a module's BTF builds on; a module's BTF in sysfs finds its own."""
     data = _read(path)
-    name = path.name
-    if base is None and path.parent == RUNNING.parent and path != RUNNING:
-        base = open_btf(RUNNING)
-    if bytes(data[:4]) == _ELF:
-        return _from_elf(memoryview(data), name, base)
-    if bytes(data[0x202:0x206]) == b"HdrS":
-        raise stop(
-            "SP232",
-            f"`{name}` is a compressed kernel image, not BTF",
-            None,
-            help="give the vmlinux ELF file, or /sys/kernel/btf/vmlinux of a machine that runs this kernel",
+    if bytes(data[:2]) == _BTF:
+        return _raw(bytes(data), path, base)
+    from specc.btf.extract import extract  # raw BTF is the common case and needs none of it
+
+    return _assembled(extract(data, path.name), path.name, base)
+
+
+def open_file(path: Path, base: Path | None = None, module: str | None = None) -> tuple[Btf, Found]:
+    """As `open_btf`, also with what the file turned out to be. `module` is one in a package.
+
+    A module's base is the kernel in `base`, else the one in the same package, else what the module brings along.
+    """
+    from specc.btf.extract import Found, extract
+
+    data = _read(path)
+    if bytes(data[:2]) == _BTF:
+        running = path.parent == RUNNING.parent
+        found = Found(
+            bytes(data),
+            "BTF of the running kernel" if running else "raw BTF",
+            release=os.uname().release if running else "",
+            module=path.name if running and path != RUNNING else "",
         )
-    return Btf(bytes(data), name, base)
+    else:
+        found = extract(data, path.name, module)
+    below: Btf | None = None
+    if base is not None:
+        below, kernel = open_file(base)
+        _same_release(found, kernel, below)
+    elif module is not None and found.distilled is None:
+        below = _assembled(kernel := extract(data, path.name), path.name, None)
+        _same_release(found, kernel, below)
+    name = path.name if module is None else found.module or module
+    return (_raw(found.data, path, below) if data[:2] == _BTF else _assembled(found, name, below)), found
+
+
+def _raw(data: bytes, path: Path, base: Btf | None) -> Btf:
+    if path.parent == RUNNING.parent and path != RUNNING and base is None:
+        return Btf(data, path.name, open_btf(RUNNING))
+    return _on(data, path.name, base)
+
+
+def _on(data: bytes, name: str, base: Btf | None) -> Btf:
+    """Raw BTF; on its base where it needs one."""
+    try:
+        return Btf(data, name)
+    except Stop as problem:
+        if problem.diagnostic.code != "SP236" or base is None:
+            raise
+    from specc.btf.base import on_base
+
+    return on_base(data, name, base)
+
+
+def _assembled(found: Found, name: str, base: Btf | None) -> Btf:
+    if found.distilled is None:
+        return _on(found.data, name, base)
+    from specc.btf.base import on_distilled
+
+    return on_distilled(found.data, found.distilled, name, base)
+
+
+def _same_release(module: Found, kernel: Found, base: Btf) -> None:
+    """A module's BTF on that of a kernel of another release would be read without an error, and wrong."""
+    if module.module and module.release and kernel.release and module.release != kernel.release:
+        raise stop(
+            "SP236",
+            f"the module `{module.module}` is of release {module.release}, and `{base.name}` of {kernel.release}",
+            None,
+            help="give the BTF of exactly the kernel that the module was built for",
+        )
 
 
 def open_all(paths: Sequence[Path]) -> tuple[Btf, ...]:
@@ -60,32 +120,8 @@ def open_all(paths: Sequence[Path]) -> tuple[Btf, ...]:
     return tuple(opened)
 
 
-def _from_elf(data: memoryview, name: str, base: Btf | None) -> Btf:
-    from specc.elf import EM_BPF, EM_X86_64, NotElf, read_elf  # raw BTF is the common case and needs none of it
-
-    try:
-        elf = read_elf(data)
-        if elf.machine not in (EM_X86_64, EM_BPF):
-            raise stop("SP232", f"`{name}` is an ELF file of another machine; specc knows x86-64 only", None)
-        section = elf.find(".BTF")
-        if section is None:
-            raise stop(
-                "SP232",
-                f"`{name}` is an ELF file without a .BTF section",
-                None,
-                help="build it with `clang -target bpf -g`, or add the section with `pahole -J`",
-            )
-        if base is None:
-            # Since Linux 6.12 a module carries the few types of its base that it uses.
-            distilled = elf.find(".BTF.base")
-            base = Btf(bytes(elf.contents(distilled)), f"{name} (base)") if distilled else None
-        return Btf(bytes(elf.contents(section)), name, base)
-    except NotElf as e:
-        raise stop("SP232", f"cannot read BTF from the ELF file `{name}`: {e}", None) from None
-
-
 def _read(path: Path) -> bytes | memoryview:
-    """The file's bytes; of an ELF file a mapping, as debug files are large; of anything else than BTF the beginning."""
+    """The file's bytes; of anything else than raw BTF a mapping, as packages and debug files are large."""
     try:
         # Without O_NONBLOCK, a mistyped path that is a FIFO would wait for a writer.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
@@ -93,10 +129,8 @@ def _read(path: Path) -> bytes | memoryview:
             if not stat.S_ISREG(mode):
                 raise stop("SP231", f"cannot read BTF from `{path}`: it is not a file", None)
             head = os.pread(file.fileno(), _HEAD, 0)
-            if head[:4] == _ELF:
-                return memoryview(_map(file.fileno()))
             if head[:2] != _BTF:
-                return head
+                return memoryview(_map(file.fileno())) if len(head) == _HEAD else head
             if path.parent == RUNNING.parent:
                 # sysfs gives 4 KiB to a read; since Linux 6.16 it can be mapped, which is 5 ms faster.
                 with contextlib.suppress(OSError):

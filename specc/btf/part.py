@@ -57,7 +57,8 @@ def part_of(btf: Btf, functions: Sequence[str], types: Sequence[str] = ()) -> by
         if not selection.function(name):
             btf.prototype(name)  # which says why not
     for name in dict.fromkeys(types):
-        selection.type(name)
+        for i in types_named(btf, name):
+            selection.want(i)
     selection.base_types()
     selection.close()
     data = selection.written()
@@ -73,6 +74,35 @@ def part_of(btf: Btf, functions: Sequence[str], types: Sequence[str] = ()) -> by
     return data
 
 
+def types_named(btf: Btf, text: str) -> list[int]:
+    """Ids of the types with that name, with or without `struct`, `union` or `enum` before it. Raises Stop (SP238)."""
+    keyword, _, tag = text.strip().rpartition(" ")
+    kinds: Iterable[int] = _NAMED.get(keyword, ()) if keyword else (*_RECORDS, *_ENUMS, B.TYPEDEF)
+    found = btf.ids_named(tag, kinds) or btf.ids_named(" ".join(text.split()), _BASE_TYPES)
+    if not found:
+        known = {btf.blob.text(btf.blob.record(i).name_offset) for i in _of_kind(btf.blob, kinds)}
+        near = sorted(n for n in known if n[:1] == tag[:1] and abs(len(n) - len(tag)) < 4)
+        raise stop("SP238", f"no type `{text}` in the {btf.source}", None, help=did_you_mean(tag, near))
+    return found
+
+
+def _everywhere(blob: Blob | None, name: str, kinds: Iterable[int]) -> list[int]:
+    """Ids in a blob and its base; `Btf.ids_named` stops where a module's own types hide the base's."""
+    found: list[int] = []
+    while blob is not None:
+        found += blob.ids_named(name, frozenset(kinds))
+        blob = blob.base
+    return found
+
+
+def _of_kind(blob: Blob | None, kinds: Iterable[int]) -> list[int]:
+    found: list[int] = []
+    while blob is not None:
+        found += blob.ids_of_kind(frozenset(kinds))
+        blob = blob.base
+    return found
+
+
 class _Selection:
     """Ids of the types that a part has. `declared` are the records that it has without members."""
 
@@ -86,67 +116,55 @@ class _Selection:
 
     def function(self, name: str) -> bool:
         """Want all functions of that name; False when there is none."""
-        found = self._everywhere(name, {B.FUNC})
+        found = _everywhere(self.blob, name, {B.FUNC})
         if found:
             copies = [n for n in self._functions() if n.startswith(f"{name}.")]
-            for i in (*found, *(i for copy in copies for i in self._everywhere(copy, {B.FUNC}))):
-                self._want(i)
+            for i in (*found, *(i for copy in copies for i in _everywhere(self.blob, copy, {B.FUNC}))):
+                self.want(i)
         return bool(found)
 
-    def type(self, text: str) -> None:
-        """Want a type by its name, with or without the keyword before it."""
-        keyword, _, tag = text.strip().rpartition(" ")
-        kinds: Iterable[int] = _NAMED.get(keyword, ()) if keyword else _RECORDS | _ENUMS | {B.TYPEDEF}
-        found = self.btf.ids_named(tag, kinds) or self.btf.ids_named(" ".join(text.split()), _BASE_TYPES)
-        for i in found:
-            self._want(i)
-        if not found:
-            of_kind = [self.blob.text(self.blob.record(i).name_offset) for i in self._of_kind(frozenset(kinds))]
-            raise stop(
-                "SP238",
-                f"no type `{text}` in the {self.btf.source}",
-                None,
-                help=did_you_mean(tag, [n for n in dict.fromkeys(of_kind) if n[:1] == tag[:1]]),
-            )
-
     def base_types(self) -> None:
-        for i in self._of_kind(_BASE_TYPES):
-            self._want(i)
+        for i in _of_kind(self.blob, _BASE_TYPES):
+            self.want(i)
 
     def close(self) -> None:
         """Add what the wanted types need, until nothing is missing."""
         self._run()
-        enums = self._of_kind(_ENUMS)
+        enums = _of_kind(self.blob, _ENUMS)
         if not any(self._tells_sign(i) for i in self.kept):
             telling = [i for i in enums if self._tells_sign(i)]
             if telling:
-                self._want(min(telling, key=lambda i: (self.blob.record(i).vlen, i)))
+                self.want(min(telling, key=lambda i: (self.blob.record(i).vlen, i)))
                 self._run()
+        while contradicting := self._contradicting(enums):
+            for i in contradicting:
+                self.want(i)
+            self._run()
+
+    def _contradicting(self, enums: list[int]) -> list[int]:
+        """Enums that give a constant of a kept one another value: then the constant's name is nobody's choice."""
+        kept: dict[str, set[tuple[int, ...]]] = {}
+        for i in enums:
+            if i in self.kept:
+                for name, value in self._constants(i):
+                    kept.setdefault(name, set()).add(value)
+        others = (i for i in enums if i not in self.kept)
+        return [i for i in others if any(n in kept and v not in kept[n] for n, v in self._constants(i))]
+
+    def _constants(self, type_id: int) -> list[tuple[str, tuple[int, ...]]]:
+        record = self.blob.record(type_id)
+        each = len(_PATTERNS[record.kind])
+        words = self.blob.rest(record, each * record.vlen)
+        return [(self.blob.text(words[i]), tuple(words[i + 1 : i + each])) for i in range(0, len(words), each)]
 
     def _tells_sign(self, type_id: int) -> bool:
         record = self.blob.record(type_id)
         return record.kind == B.ENUM64 or (record.kind == B.ENUM and record.flag)
 
-    def _everywhere(self, name: str, kinds: Iterable[int]) -> list[int]:
-        found: list[int] = []
-        blob: Blob | None = self.blob
-        while blob is not None:
-            found += blob.ids_named(name, frozenset(kinds))
-            blob = blob.base
-        return found
-
-    def _of_kind(self, kinds: frozenset[int]) -> list[int]:
-        found: list[int] = []
-        blob: Blob | None = self.blob
-        while blob is not None:
-            found += blob.ids_of_kind(kinds)
-            blob = blob.base
-        return found
-
     def _functions(self) -> list[str]:
         return self.btf.functions() + (self.btf.base.functions() if self.btf.base else [])
 
-    def _want(self, type_id: int, behind: bool = False) -> None:
+    def want(self, type_id: int, behind: bool = False) -> None:
         if type_id and (type_id, behind) not in self._seen:
             self._seen.add((type_id, behind))
             self._pending.append((type_id, behind))
@@ -169,10 +187,10 @@ class _Selection:
         if record.name_offset and record.kind in (*_RECORDS, *_ENUMS, B.TYPEDEF):
             kinds = _ENUMS if record.kind in _ENUMS else {record.kind}
             for i in self.btf.ids_named(self.blob.text(record.name_offset), kinds):
-                self._want(i, behind and record.kind == B.TYPEDEF)
+                self.want(i, behind and record.kind == B.TYPEDEF)
         behind = record.kind == B.PTR or (behind and record.kind in _LINKS)
         for i in _references(self.blob, record):
-            self._want(i, behind)
+            self.want(i, behind)
 
     def written(self) -> bytes:
         """The part as raw BTF: a module's own types first, as its functions and types come before its base's."""
@@ -214,17 +232,21 @@ def _length(record: TypeRecord) -> int:
 
 
 class Writer:
-    """BTF that is being written: types one after the other, and each string once."""
+    """BTF that is being written: types one after the other, and each string once.
 
-    def __init__(self) -> None:
+    With `base_strings`, the size of a base's strings, its names continue these.
+    """
+
+    def __init__(self, base_strings: int = 0) -> None:
         self._types: Final = bytearray()
-        self._strings: Final = bytearray(b"\0")
+        self._first: Final = base_strings
+        self._strings: Final = bytearray(b"" if base_strings else b"\0")
         self._names: Final[dict[str, int]] = {"": 0}
 
     def name(self, text: str) -> int:
         offset = self._names.get(text)
         if offset is None:
-            offset = self._names[text] = len(self._strings)
+            offset = self._names[text] = self._first + len(self._strings)
             self._strings.extend(text.encode() + b"\0")
         return offset
 
@@ -247,5 +269,16 @@ class Writer:
 
     def bytes(self) -> bytes:
         """Documentation/bpf/btf.rst 3: header, types, strings."""
-        header = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(self._types), len(self._types), len(self._strings))
-        return header + bytes(self._types) + bytes(self._strings)
+        types, strings = len(self._types), len(self._strings)
+        return struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, types, types, strings) + self._types + self._strings
+
+
+def merged(btf: Btf) -> bytes:
+    """All of a module's own functions and types, with what they need of its base, as BTF that stands alone."""
+    selection = _Selection(btf)
+    for i in btf.blob.ids():
+        if btf.blob.record(i).kind in _KNOWN:
+            selection.want(i)
+    selection.base_types()
+    selection.close()
+    return selection.written()

@@ -14,7 +14,7 @@ FINE, FINDINGS, USAGE, LACKING, INTERRUPTED = 0, 1, 2, 3, 130
 
 # What is wrong with these is the machine, not the spec.
 LACKS = frozenset(
-    {"SP230", "SP401", "SP403", "SP404", "SP405", "SP406", "SP407"}
+    {"SP230", "SP240", "SP401", "SP403", "SP404", "SP405", "SP406", "SP407"}
     | {"SP420", "SP421", "SP422", "SP423", "SP424", "SP425", "SP426", "SP427", "SP453", "SP465"}
 )
 # And with this one it is specc itself.

@@ -1,0 +1,205 @@
+"""`specc btf`: BTF out of a kernel image, a package, an archive or a module; all of it, or what some functions need.
+
+In: a file or the running kernel.  Out: a summary on stdout, or raw BTF in a file, written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from specc.commands.common import exit_code, find_specs, tell
+from specc.diagnostics import Location, Report, Stop, stop
+
+if TYPE_CHECKING:
+    from specc.btf import Btf
+    from specc.btf.extract import Found
+
+_MAGIC = b"\x9f\xeb"
+
+
+def run(options: argparse.Namespace) -> int:
+    report = Report()
+    try:
+        _run(options, report)
+    except Stop as problem:
+        report.diagnostics.append(problem.diagnostic)
+    tell(report, options.output_format)
+    return exit_code(report)
+
+
+def _run(options: argparse.Namespace, report: Report) -> None:
+    from specc.btf.open import RUNNING, open_file
+
+    functions, types = _words(options.functions), _words(options.types)
+    chosen = bool(functions or types or options.spec)
+    wanted, read_as = _from_specs(options.spec, report)
+    if report.failed:
+        return
+    base = Path(options.base) if options.base else None
+    if options.file is not None:
+        btf, found = open_file(Path(options.file), base, options.module)
+    elif options.module is not None:
+        btf, found = open_file(_running_module(options.module), base)
+    else:
+        btf, found = open_file(RUNNING, base)
+    if options.base and btf.base is None and found.distilled is None:
+        print(f"specc btf: {btf.name} is complete by itself; --base is not needed", file=sys.stderr)
+    if chosen:
+        data = _chosen(btf, dict.fromkeys((*functions, *wanted)), types, read_as, options, report)
+    else:
+        data = _whole(btf, found)
+    if report.failed or data is None:
+        return
+    if options.output is None:
+        _summary(btf, found, data, part=chosen)
+    else:
+        _write(options.output, data)
+        if options.verbose:
+            print(f"{options.output}: {len(data)} bytes", file=sys.stderr)
+
+
+def _words(lists: Iterable[str]) -> list[str]:
+    """The names in lists such as "vfs_read, struct file"."""
+    return [w for text in lists for part in text.split(",") if (w := " ".join(part.split()))]
+
+
+def _from_specs(named: list[str], report: Report) -> tuple[list[str], list[str]]:
+    """What the probes of specs want of a kernel's BTF: their functions, and the types that arguments are read as."""
+    if not named:
+        return [], []
+    from specc.source import load
+    from specc.spec import KERNEL_KINDS, read_spec
+
+    functions: list[str] = []
+    types: list[str] = []
+    for path in find_specs(named, report):
+        try:
+            spec = read_spec(load(path), report)
+        except Stop as problem:
+            report.diagnostics.append(problem.diagnostic)
+            continue
+        for probe in spec.probes if spec is not None else ():
+            if probe.kind in KERNEL_KINDS and probe.function is not None:
+                functions.append(probe.function.text)
+                types += [a.type.text for a in probe.args or () if a.type is not None]
+    return functions, types
+
+
+def _running_module(name: str) -> Path:
+    from specc.btf.open import RUNNING
+    from specc.diagnostics import did_you_mean
+
+    path = RUNNING.parent / name.replace("-", "_")
+    if "/" in name or not path.exists():
+        known = sorted(os.listdir(RUNNING.parent)) if RUNNING.parent.is_dir() else []
+        raise stop(
+            "SP244",
+            f"the running kernel has no module `{name}` with BTF",
+            None,
+            help=did_you_mean(name, known)
+            or "load the module, or name the package that has it: specc btf FILE --module NAME",
+        )
+    return path
+
+
+def _chosen(
+    btf: Btf,
+    functions: Iterable[str],
+    types: Iterable[str],
+    read_as: Iterable[str],
+    options: argparse.Namespace,
+    report: Report,
+) -> bytes | None:
+    """The part with these functions and types. All that is missing is reported; with --optional it is left out.
+
+    `read_as` are types that a spec names: those that this BTF does not have come from elsewhere.
+    """
+    from specc.btf.part import part_of, types_named
+
+    def there(names: Iterable[str], look: Callable[[str], object], told: Report | None) -> list[str]:
+        kept: list[str] = []
+        for name in names:
+            try:
+                look(name)
+            except Stop as problem:
+                if told is not None and options.optional and problem.diagnostic.code in ("SP234", "SP238"):
+                    print(f"specc btf: left out: {problem.diagnostic.message}", file=sys.stderr)
+                elif told is not None:
+                    told.diagnostics.append(problem.diagnostic)
+            else:
+                kept.append(name)
+        return kept
+
+    # A name of several functions is no error here: the part has them all, so that a probe of it stays refused.
+    functions = there(functions, lambda name: btf.find(name) or btf.prototype(name), report)
+    types = there(types, lambda name: types_named(btf, name), report)
+    types += there(read_as, lambda name: types_named(btf, name), None)
+    return None if report.failed else part_of(btf, functions, types)
+
+
+def _whole(btf: Btf, found: Found) -> bytes:
+    from specc.btf.part import merged
+
+    return found.data if btf.base is None else merged(btf)
+
+
+def _summary(btf: Btf, found: Found, data: bytes, *, part: bool) -> None:
+    from specc.btf import Btf
+
+    shown = Btf(data, btf.name) if part else btf
+    rows = [("what", found.what)]
+    if found.module:
+        rows.append(("module", found.module))
+    rows.append(("release", found.release or "not told by the file"))
+    if found.banner:
+        rows.append(("banner", found.banner))
+    if part:
+        rows.append(("functions", ", ".join(shown.functions()) or "none"))
+        rows.append(("types", f"{len(shown.blob.ids())} of {len(btf.blob.ids())}"))
+    else:
+        rows.append(("functions", _functions(shown)))
+        rows.append(("types", str(len(shown.blob.ids()))))
+    rows.append(("bytes", str(len(data if part else found.data))))
+    print(shown.name)
+    for label, text in rows:
+        print(f"  {label:<9}  {_printable(text)}")
+
+
+def _functions(btf: Btf) -> str:
+    """How many; a kernel has names that several functions share."""
+    from specc.btf import blob
+
+    entries = len(btf.blob.ids_of_kind({blob.FUNC}))
+    names = len(btf.functions())
+    return str(names) if entries == names else f"{names} names for {entries} functions"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _write(output: str, data: bytes) -> None:
+    """Replace BTF, and nothing else that may be there."""
+    from specc.outputs import write_outputs
+
+    folder, name = os.path.split(output)
+    if name in ("", ".", ".."):
+        raise stop("SP507", f"`{output}` is no name of a file", None, help="name a file, such as -o kernel.btf")
+    try:
+        with open(output if os.path.isfile(output) else os.devnull, "rb") as file:
+            head = file.read(2)
+    except OSError as e:
+        raise stop("SP506", f"cannot read {output}: {e.strerror}", Location(output), help="give access to it") from None
+    if head not in (b"", _MAGIC):
+        raise stop(
+            "SP505",
+            f"{output} exists and is not BTF",
+            Location(output),
+            help="move it away, or choose another -o",
+        )
+    write_outputs({name: data}, folder or ".")
