@@ -355,6 +355,10 @@ _PROGRAM_LOG: Final = re.compile(
     r"prog '(?P<program>\w+)': -- BEGIN PROG LOAD LOG --\n(?P<log>.*?)-- END PROG LOAD LOG --", re.DOTALL
 )
 _PROGRAM_FAILED: Final = re.compile(r"prog '(\w+)': (?:BPF program load failed|failed to)")
+# btf_distill_func_proto() of kernel/bpf/btf.c, asked before the program itself is looked at.
+_NOT_TAKEN: Final = re.compile(
+    r"The function \S+ (?:(?:arg\d+|return) type \S+ is unsupported|has \d+ arguments\. Too many|with variable args is)"
+)
 
 
 def _not_loaded(problem: LibbpfError, description: Description, options: Options) -> Diagnostic:
@@ -369,6 +373,13 @@ def _not_loaded(problem: LibbpfError, description: Description, options: Options
     if verifier and verifier["log"].strip():
         log = [line for line in verifier["log"].splitlines() if line.strip()]
         end = [line for line in log if not line.startswith("processed ")]
+        untaken = next((line for line in log if _NOT_TAKEN.match(line)), None)
+        if probe is not None and probe.kind in TRAMPOLINE_KINDS and untaken is not None:
+            instead = "kprobe" if probe.kind == "fentry" else "kretprobe"
+            return Diagnostic(
+                "SP426", f"the trampolines of this machine's kernel ({os.uname().release}) do not take "
+                f"`{probe.function}`, which {probe.kind} needs", where, (untaken,), f"use a {instead}",
+            )  # fmt: skip
         return Diagnostic(
             "SP430",
             f"the kernel's verifier rejects the program of `{probe.name if probe else named}`: {end[-1] if end else problem.message}",
