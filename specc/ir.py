@@ -261,12 +261,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Code in an ELF file, as the spec names it: `symbol` with its version if one was written ("memcpy@@GLIBC_2.14")."""
+    """Code in an ELF file, as the spec names it: `symbol` with its version if one was written ("memcpy@@GLIBC_2.14").
+
+    `build` is the build id of the file whose debug information said where arguments are; None when it was not asked.
+    """
 
     path: str
     symbol: str | None
     offset: int
     pid: int | None
+    build: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

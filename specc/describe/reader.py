@@ -208,8 +208,9 @@ class _Reader:
         match row:
             case None:
                 return None
-            case [str(path), str() | None as symbol, int(offset), int() | None as pid]:
-                return Target(path, symbol, offset, pid)
+            case [str(path), str() | None as symbol, int(offset), int() | None as pid, *build] if len(build) < 2:
+                _Damage.unless(all(isinstance(b, str) for b in build), "a build id is no text")
+                return Target(path, symbol, offset, pid, build[0] if build else None)
             case _:
                 raise _Damage("a target is not a path, a symbol, an offset and a pid")
 

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from specc.describe.nouns import VERSION
-from specc.ir import Field, Places, Probe, Program, Role
+from specc.ir import Field, Places, Probe, Program, Role, Target
 from specc.prototype import (
     FLOATS,
     INTS,
@@ -53,7 +53,7 @@ def _probe(probe: Probe, types: _Types) -> str:
         "name": probe.name,
         "kind": probe.kind,
         "function": probe.function,
-        "target": target and [target.path, target.symbol, target.offset, target.pid],
+        "target": target and _target(target),
         "symbol": probe.symbol,
         "entry": probe.entry.symbol if probe.entry else None,
         "declaration": _declaration(probe.prototype, types) if probe.prototype else None,
@@ -65,6 +65,10 @@ def _probe(probe: Probe, types: _Types) -> str:
     fields = ",\n".join(_dump(_field(f, types)) for f in probe.event.fields if f.role is not Role.PADDING)
     head = _dump({k: v for k, v in row.items() if v is not None})[:-1]
     return f'{_broken(head)}, "fields": [\n{fields}\n]}}'
+
+
+def _target(target: Target) -> Json:
+    return [target.path, target.symbol, target.offset, target.pid, *([target.build] if target.build else [])]
 
 
 def _broken(head: str) -> str:

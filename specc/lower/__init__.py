@@ -101,7 +101,7 @@ def _probe(spec: Spec, probe: ProbeSpec, number: int, known: Resolved | None, re
         section(probe, at_return=at_return),
         probe.kind,
         probe.function.text if probe.function is not None and probe.target is None else None,
-        _target(probe),
+        _target(probe, known.build if known else None),
         probe.kind in USER_KINDS,
         known.prototype if known else None,
         known.placement if known else None,
@@ -125,11 +125,11 @@ def _used(probe: ProbeSpec, known: Resolved | None) -> tuple[str, ...]:
     return (*(name for name, a in readable if a.readable), *([RETURN] if probe.kind in RETURN_KINDS else []))
 
 
-def _target(probe: ProbeSpec) -> Target | None:
+def _target(probe: ProbeSpec, build: str | None) -> Target | None:
     target = probe.target
     if target is None:
         return None
-    return Target(target.path.text, target.symbol.text if target.symbol else None, target.offset, target.pid)
+    return Target(target.path.text, target.symbol.text if target.symbol else None, target.offset, target.pid, build)
 
 
 def section(probe: ProbeSpec, *, at_return: bool) -> str:

@@ -70,6 +70,7 @@ class Resolved:
     char_known: bool = True
     target: str = ""
     elsewhere: tuple[Elsewhere, ...] = ()
+    build: str | None = None  # of the ELF file whose debug information the prototype or the places are from
 
 
 @dataclass(frozen=True, slots=True)
