@@ -19,6 +19,7 @@ from specc.spec import KERNEL_KINDS, SYSCALL_KINDS, ProbeSpec, Spec
 if TYPE_CHECKING:
     from specc.btf import Btf
     from specc.headers import HeaderIndex
+    from specc.user_code import Described
     from specc.sources import Sources
 
 
@@ -48,19 +49,12 @@ def _probe(probe: ProbeSpec, index: HeaderIndex | None, sources: Sources) -> Res
         return None  # nothing is named, and the reader of specs has seen to that
     prototype = _declared(probe, index)
     if prototype is not None:
-        return _resolved(probe, prototype, index, None)
+        return _as_compiled(probe, _resolved(probe, prototype, index, None), sources)
     if probe.kind in KERNEL_KINDS:
         return _from_targets(probe, index, sources)
     if probe.kind in SYSCALL_KINDS:
         return _resolved(probe, _from_tracepoint(probe, index), index, None)
-    known = index.functions() if index is not None else []
-    raise stop(
-        "SP206",
-        f"no prototype of `{probe.function.text}`",
-        probe.function.where,
-        help=did_you_mean(probe.function.text, known)
-        or "add a header that declares it to `headers`, or a `prototype:` to the probe",
-    )
+    return _from_dwarf(probe, index, sources)
 
 
 def _declared(probe: ProbeSpec, index: HeaderIndex | None) -> Prototype | None:
@@ -113,6 +107,75 @@ def _from_targets(probe: ProbeSpec, index: HeaderIndex | None, sources: Sources)
     known = _resolved(probe, prototype, index, btf)
     elsewhere = [Elsewhere(t.name, theirs, place_arguments(theirs, kernel=True)) for t, theirs, _ in found[1:]]
     return replace(known, target=first.name, elsewhere=tuple(elsewhere))
+
+
+def _from_dwarf(probe: ProbeSpec, index: HeaderIndex | None, sources: Sources) -> Resolved:
+    """The function as the debug information of its own file describes it, with its places in this very file."""
+    from specc.user_code import Described
+
+    assert probe.function is not None
+    found = _described(probe, sources, declared=False)
+    if isinstance(found, Described):
+        known = _resolved(probe, found.subprogram.prototype, index, None)
+        return replace(known, placement=found.subprogram.placement, build=found.identity)
+    declared = index.functions() if index is not None else []
+    raise stop(
+        "SP206",
+        f"no prototype of `{probe.function.text}`",
+        probe.function.where,
+        notes=[found],
+        help=did_you_mean(probe.function.text, declared)
+        or "add a header that declares it to `headers`, or a `prototype:` to the probe",
+    )
+
+
+def _as_compiled(probe: ProbeSpec, known: Resolved, sources: Sources) -> Resolved:
+    """A declared user function in the file on this machine, if there is one that describes it: the declarations must
+    agree on what the spec uses, and where the compiler changed the function, the file's places are the right ones."""
+    from specc.user_code import Described, disagreements
+
+    found = _described(probe, sources, declared=True) if probe.target is not None else ""
+    if not isinstance(found, Described):
+        return known
+    assert probe.function is not None
+    ours, theirs = known.prototype, found.subprogram.prototype
+    names = [a.name for a in ours.parameters if a.name] if probe.args is None else [a.name for a in probe.args]
+    different = disagreements(ours, theirs, names)
+    if different:
+        raise stop(
+            "SP209",
+            f"`{ours.name}` is declared differently in the {theirs.source}: {different[0]}",
+            probe.function.where,
+            notes=[
+                *(f"also: {difference}" for difference in different[1:]),
+                f"{ours.source or 'the spec'}: {spell_prototype(ours)}",
+                f"{theirs.source}: {spell_prototype(theirs)}",
+            ],
+            help="take the declaration that the program was compiled with",
+        )
+    placement = found.subprogram.adjust(found.subprogram.by_abi(ours))
+    return known if placement == known.placement else replace(known, placement=placement, build=found.identity)
+
+
+def _described(probe: ProbeSpec, sources: Sources, *, declared: bool) -> Described | str:
+    """What the probed file says of the function, or why it says nothing. Raises Stop where it says that it is no
+    function to probe."""
+    from specc.ir import Target as Code
+    from specc.user_code import described, find_place
+
+    assert probe.target is not None
+    target, where = probe.target, probe.function.where if probe.function is not None else probe.where
+    try:
+        symbol = target.symbol.text if target.symbol is not None else None
+        place = find_place(Code(target.path.text, symbol, target.offset, target.pid), where)
+    except Stop as problem:
+        return problem.diagnostic.message
+    sources.dependencies[place.path] = None
+    found = described(place, Path(target.path.text).name, where, declared=declared)
+    if found is None:
+        return f"`{target.path.text}` has no debug information"
+    sources.dependencies.update(dict.fromkeys(found.files))
+    return found
 
 
 def _resolved(probe: ProbeSpec, prototype: Prototype, index: HeaderIndex | None, btf: Btf | None) -> Resolved:

@@ -22,7 +22,7 @@ LAYERS = (
     "fit trampoline ir abi headers schema",
     "spec declare records describe syscalls locate dwarf",
     "config",
-    "lower emit events sources",
+    "lower emit events sources user_code",
     "resolve show run",
     "pipeline",
     "commands",

@@ -100,12 +100,15 @@ class Dwarf:
         with open(path, "rb") as file:
             return io.BytesIO(file.read())
 
-    def find(self, symbol: Symbol, where: Location | None = None) -> Subprogram:
-        """The function that a symbol of the file is at. Raises Stop."""
+    def find(self, symbol: Symbol, where: Location | None = None, *, declared: bool = False) -> Subprogram:
+        """The function that a symbol of the file is at. Raises Stop.
+
+        `declared` says that its declaration is known: then it may have another name in the DWARF, or another language.
+        """
         from elftools.common.exceptions import DWARFError, ELFError
 
         try:
-            return self._find(symbol, where)
+            return self._find(symbol, where, declared)
         except (DWARFError, ELFError, *_FAILURES) as problem:
             raise self._damaged(problem, where) from None
 
@@ -132,7 +135,7 @@ class Dwarf:
         return stop("SP270", f"cannot read the debug information of `{self.name}`: {said}", where,
                     notes=[f"it is in {self.debug_path}"] if self.debug_path != self.path else [])  # fmt: skip
 
-    def _find(self, symbol: Symbol, where: Location | None) -> Subprogram:
+    def _find(self, symbol: Symbol, where: Location | None, declared: bool) -> Subprogram:
         name = symbol.name.partition(".")[0]
         if _MIDDLE.search(symbol.name):
             raise stop(
@@ -156,7 +159,7 @@ class Dwarf:
         if len(ours or found) > 1:
             raise stop("SP272", f"the debug information of `{self.name}` has several functions at `{symbol.name}`", where,
                        help="add a `prototype:` to the probe")  # fmt: skip
-        if not ours:
+        if not ours and not declared:
             other = inherited_text(found[0], "name")
             raise stop(
                 "SP273",
@@ -165,7 +168,7 @@ class Dwarf:
                 notes=["the names and types of its arguments may not be those of the declaration"],
                 help="add a header that declares it to `headers`, or a `prototype:` to the probe",
             )
-        return self._subprogram(ours[0], symbol, where)
+        return self._subprogram((ours or found)[0], symbol, where)
 
     # ---- where in the file a function is
 

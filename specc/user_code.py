@@ -1,0 +1,115 @@
+"""What the file of a user probe says of the function that is probed, by its debug information.
+
+In: a probe's target.  Out: `Described`, or None where there is nothing that describes it; Stop says what is wrong.
+
+    found = described(Target("./server", "handle", 0, None), where)
+    found.subprogram.prototype, found.identity
+
+Files are looked for as `specc run` does, so a declaration can be compared with the file when a spec is compiled, and
+again with the file that it is run on.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from specc.diagnostics import Location, Stop
+from specc.elf import NotElf, file_build_id
+from specc.ir import Target
+from specc.locate import UserPlace, UserTargets
+from specc.noun import dataclass, replace
+from specc.place import Placement, argument_names, place_text
+from specc.prototype import Parameter, Prototype
+
+if TYPE_CHECKING:
+    from specc.dwarf import Dwarf, Subprogram
+
+# Without a prototype there is nothing to go on; with one, these say only that the file cannot be asked.
+_SILENT = ("SP270", "SP272", "SP274")
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """`files` are those that were read: the program's, and the one with its debug information."""
+
+    subprogram: Subprogram
+    identity: str
+    files: tuple[str, ...]
+
+
+def identity(path: str) -> str:
+    """What tells a build of a file from another: its build id, else the hash of its bytes. Raises OSError, NotElf."""
+    from specc.cache import file_digest
+
+    return file_build_id(path) or f"sha256:{file_digest(path)}"
+
+
+def described(place: UserPlace, name: str, where: Location | None, *, declared: bool = False) -> Described | None:
+    """What DWARF says of the function at `place`; None when the file has no debug information.
+
+    `declared` says that the prototype is known from elsewhere, so that only what contradicts it is of interest.
+    """
+    if place.symbol is None:
+        return None
+    try:
+        dwarf = _opened(place.path, name, _stamp(place.path))
+        if dwarf is None:
+            return None
+        found = dwarf.find(place.symbol, where, declared=declared)
+        return Described(found, identity(place.path), tuple(dict.fromkeys((place.path, dwarf.debug_path))))
+    except (OSError, NotElf):
+        return None
+    except Stop as problem:
+        if declared and problem.diagnostic.code in _SILENT:
+            return None
+        raise
+
+
+def find_place(target: Target, where: Location | None) -> UserPlace:
+    """Where a target is on this machine. Raises Stop."""
+    return UserTargets().find(target, where)
+
+
+def _stamp(path: str) -> tuple[int, int, int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=8)
+def _opened(path: str, name: str, stamp: tuple[int, int, int, int]) -> Dwarf | None:
+    """Many probes are on one file; as long as it is the same, it is read once."""
+    from specc.dwarf import open_dwarf
+
+    return open_dwarf(path, name)
+
+
+def disagreements(ours: Prototype, theirs: Prototype, used: list[str]) -> tuple[str, ...]:
+    """Where a declaration and the file's own differ in what is used. A definition may call an argument otherwise than
+    its declaration does, unless it calls another one so."""
+    from specc.compare import argument_differences
+
+    elsewhere = {p.name for p in theirs.parameters}
+    parameters = [
+        Parameter(None, p.type) if i < len(ours.parameters) and ours.parameters[i].name not in elsewhere else p
+        for i, p in enumerate(theirs.parameters)
+    ]
+    return argument_differences(ours, replace(theirs, parameters=tuple(parameters)), used)
+
+
+def moved(prototype: Prototype, subprogram: Subprogram, places: dict[str, str]) -> tuple[str, ...]:
+    """Which arguments are elsewhere in this code than where a program reads them: `places` by the arguments' names."""
+    placement: Placement = subprogram.adjust(subprogram.by_abi(prototype))
+    found: list[str] = []
+    for name, argument in zip(argument_names(placement), placement.arguments, strict=True):
+        if name not in places:
+            continue
+        now = place_text(argument.pieces) if argument.readable else ""
+        if not now:
+            found.append(f"`{name}` cannot be read there: {argument.reason}")
+        elif now != places[name]:
+            found.append(f"`{name}` is in {now} there, and is read from {places[name]}")
+    if "return" in places and not placement.result.readable and not placement.result.memory:
+        found.append(f"the result cannot be read there: {placement.result.reason}")
+    return tuple(found)
