@@ -316,7 +316,7 @@ _REFUSED = {
     "refused-fexit-struct": (1, "SP303", "it returns `struct timespec64` by value"),
     "refused-fentry-large": (1, "SP303", "it takes `struct rtc_time` of 36 bytes by value"),
     "refused-fentry-wide": (3, "SP426", "the kernel does not attach `do_futex`: not supported"),
-    "refused-fentry-struct": (1, "SP430", "the program of `from_kuid_munged`: The function from_kuid_munged arg1 type STRUCT"),
+    "refused-fentry-struct": (3, "SP426", "do not take `from_kuid_munged`, which fentry needs"),
 }  # fmt: skip
 
 
