@@ -213,6 +213,10 @@ class Manifest:
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
+        # A hundred specs depend on the same kernels: each is looked at once in a run.
+        self._seen: dict[tuple[bytes, bytes, bytes], bool] = {}
+        self._there: dict[bytes, bool] = {}
+        self._digests: dict[tuple[str, bytes], str] = {}
 
     def lookup(self, key: str) -> dict[str, bytes] | None:
         """The outputs of the build with this key ({file name: bytes}, in their order), or None if it must be done."""
@@ -224,10 +228,12 @@ class Manifest:
         for line in head.split(b"\n"):
             match line.split(b"\0"):
                 case [b"file", path, stamp, sha]:
-                    if not _unchanged(_unescape(path), stamp, sha.decode()):
+                    if not self._unchanged(path, stamp, sha):
                         return None
                 case [b"absent", path]:
-                    if os.path.lexists(_unescape(path)):
+                    if path not in self._there:
+                        self._there[path] = os.path.lexists(_unescape(path))
+                    if self._there[path]:
                         return None
                 case [b"kernel", sha]:
                     if kernel_identity() != sha.decode():
@@ -237,6 +243,19 @@ class Manifest:
                 case _:
                     return None  # written by another version of specc
         return outputs
+
+    def _unchanged(self, path: bytes, stamp: bytes, sha: bytes) -> bool:
+        key = (path, stamp, sha)
+        if key not in self._seen:
+            self._seen[key] = _unchanged(_unescape(path), stamp, sha.decode())
+        return self._seen[key]
+
+    def _digest(self, path: str, st: os.stat_result) -> str:
+        """A file's digest, computed once in a run while the file stays the same. Raises OSError."""
+        key = (path, _stamp(st, _NEVER))
+        if key not in self._digests:
+            self._digests[key] = file_digest(path)
+        return self._digests[key]
 
     def dependencies(self, key: str) -> tuple[str, ...]:
         """The files that the build with this key depended on, absolute, in the order they were stored with."""
@@ -272,7 +291,7 @@ class Manifest:
                     self._cache.trouble = f"{path} changed while it was being read"
                     return
                 stamp = _stamp(st, now)
-                sha = file_digest(path)
+                sha = self._digest(path, st)
             except OSError as e:
                 self._cache.trouble = f"cannot read {path}: {e.strerror}"
                 return

@@ -9,12 +9,14 @@ Every stage is a function in a module of its own; here they only follow one anot
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specc.compiler import Compiler, find_compiler
+from specc.config import TARGETS_VARIABLE
 from specc.diagnostics import Report, Stop
 from specc.noun import dataclass
 from specc.sources import Sources
@@ -27,7 +29,8 @@ class Session:
     """What a run shares between specs: the compiler, found when first needed, and the sources of prototypes."""
 
     def __init__(self, compiler: Callable[[], Compiler], btf_files: Sequence[Path] = ()) -> None:
-        self.sources = Sources(lambda: compiler().preprocess_argv, tuple(btf_files))
+        variable = os.environ.get(TARGETS_VARIABLE, "")
+        self.sources = Sources(lambda: compiler().preprocess_argv, tuple(btf_files), variable)
 
 
 def session(request: str | None, btf_files: Sequence[str] = ()) -> Session:

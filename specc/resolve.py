@@ -19,8 +19,8 @@ from specc.spec import KERNEL_KINDS, SYSCALL_KINDS, ProbeSpec, Spec
 if TYPE_CHECKING:
     from specc.btf import Btf
     from specc.headers import HeaderIndex
-    from specc.user_code import Described
     from specc.sources import Sources
+    from specc.user_code import Described
 
 
 def resolve(spec: Spec, sources: Sources, report: Report) -> dict[str, Resolved]:
@@ -33,25 +33,25 @@ def resolve(spec: Spec, sources: Sources, report: Report) -> dict[str, Resolved]
     found: dict[str, Resolved] = {}
     for probe in spec.probes:
         try:
-            known = _probe(probe, index, sources)
+            known = _probe(probe, spec, index, sources)
         except Stop as problem:
             report.diagnostics.append(problem.diagnostic)
             continue
         if known is not None:
-            _compare(probe, known, sources, report)
+            _compare(spec, probe, known, sources, report)
             source = portable_source(known.prototype, Path(spec.path).parent)
             found[probe.name.text] = replace(known, prototype=replace(known.prototype, source=source))
     return found
 
 
-def _probe(probe: ProbeSpec, index: HeaderIndex | None, sources: Sources) -> Resolved | None:
+def _probe(probe: ProbeSpec, spec: Spec, index: HeaderIndex | None, sources: Sources) -> Resolved | None:
     if probe.function is None or (probe.prototype is None and probe.args == ()):
         return None  # nothing is named, and the reader of specs has seen to that
     prototype = _declared(probe, index)
     if prototype is not None:
         return _as_compiled(probe, _resolved(probe, prototype, index, None), sources)
     if probe.kind in KERNEL_KINDS:
-        return _from_targets(probe, index, sources)
+        return _from_targets(probe, spec, index, sources)
     if probe.kind in SYSCALL_KINDS:
         return _resolved(probe, _from_tracepoint(probe, index), index, None)
     return _from_dwarf(probe, index, sources)
@@ -95,13 +95,13 @@ def _from_tracepoint(probe: ProbeSpec, index: HeaderIndex | None) -> Prototype:
     return replace(prototype, where=None, source="the tracepoint format of the running kernel")
 
 
-def _from_targets(probe: ProbeSpec, index: HeaderIndex | None, sources: Sources) -> Resolved:
+def _from_targets(probe: ProbeSpec, spec: Spec, index: HeaderIndex | None, sources: Sources) -> Resolved:
     """The function on each kernel that the spec is compiled for; without any, on the running one."""
     from specc.abi import place_arguments
 
     assert probe.function is not None
     name, where = probe.function.text, probe.function.where
-    targets = sources.targets() or (Target(RUNNING_TARGET, (sources.running_kernel(),)),)
+    targets = sources.targets(spec) or (Target(RUNNING_TARGET, (sources.running_kernel(),)),)
     found = [(target, *target.prototype(name, where)) for target in targets]
     first, prototype, btf = found[0]
     known = _resolved(probe, prototype, index, btf)
@@ -217,22 +217,27 @@ def portable_source(prototype: Prototype, base: Path) -> str:
         )
 
 
-def _compare(probe: ProbeSpec, known: Resolved, sources: Sources, report: Report) -> None:
-    """A header's prototype against the BTF files of the command line: they must agree on what the spec uses.
+def _compare(spec: Spec, probe: ProbeSpec, known: Resolved, sources: Sources, report: Report) -> None:
+    """A header's prototype against the targets: they must agree on what the spec uses.
 
     The running kernel is not asked here: the same spec gives the same output on every machine, and the kernel that
     it is loaded into is compared when it is loaded.
     """
-    if probe.kind not in KERNEL_KINDS or probe.function is None or not sources.btf_files:
+    if known.target or probe.kind not in KERNEL_KINDS or probe.function is None:
         return
     from specc.compare import argument_differences
 
     ours = known.prototype
     names = [a.name for a in ours.parameters if a.name] if probe.args is None else [a.name for a in probe.args]
-    for btf in sources.btfs():
+    try:
+        targets = sources.targets(spec)
+    except Stop as problem:
+        report.diagnostics.append(problem.diagnostic)
+        return
+    for target in targets:
         # A name that stands for several functions there agrees when one of them does: which of them is probed is
         # a question for the machine that runs the probe.
-        others = [(theirs, argument_differences(ours, theirs, names)) for theirs in btf.find(probe.function.text)]
+        others = [(theirs, argument_differences(ours, theirs, names)) for theirs in target.find(probe.function.text)]
         if others and all(found for _, found in others):
             theirs, found = others[0]
             report.error(

@@ -1,29 +1,32 @@
 """What prototypes are read from, for a whole run: headers are preprocessed once for all specs that name them, BTF is opened
 once, and every file that was read is known.
 
-    sources = Sources(preprocessor, (Path("vmlinux.btf"),))
+    sources = Sources(preprocessor, (Path("6.1.btf"), Path("6.12.btf")))
     sources.headers(spec)       # a HeaderIndex
-    sources.btfs()              # (Btf,)
+    sources.targets(spec)       # (Target("6.1", (Btf,)), Target("6.12", (Btf,)))
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from specc.diagnostics import Location, Stop
+from specc.config import Configs, expand, target_files
+from specc.diagnostics import Location, Stop, stop
 from specc.noun import dataclass, field
 
 if TYPE_CHECKING:
     from specc.btf import Btf
     from specc.headers import HeaderIndex, Preprocessing
     from specc.prototype import Prototype
-    from specc.spec import Spec
+    from specc.spec import Spec, Word
 
 RUNNING_TARGET = "this machine"
 
 _Key = tuple[tuple[Path, ...], tuple[Path, ...], tuple[tuple[str, str], ...]]
+
+_Named = tuple[tuple["Word | None", Path], ...]
 
 RUNNING_KERNEL = Path("/sys/kernel/btf/vmlinux")
 
@@ -40,20 +43,30 @@ class Target:
         btf = next((b for b in self.btfs if b.find(function)), self.btfs[0])
         return btf.prototype(function, where), btf
 
+    def find(self, function: str) -> tuple[Prototype, ...]:
+        """All functions of that name there: of the kernel, or of the first of its modules that has one."""
+        return next((found for b in self.btfs if (found := b.find(function))), ())
+
 
 @dataclass(slots=True)
 class Sources:
     """What prototypes are read from. `preprocessor` gives the argv of a C compiler, and may Stop when there is none.
 
-    `dependencies` collects every file that a result depended on, for caches and make.
+    `btf_files` are those of the command line, `variable` is $SPECC_TARGETS. `dependencies` collects every file that a
+    result depended on, and `absent` those that it would have depended on had they been there, for caches and make.
     """
 
     preprocessor: Callable[[], tuple[str, ...]]
     btf_files: tuple[Path, ...] = ()
+    variable: str = ""
     dependencies: dict[str, None] = field(default_factory=dict)
+    absent: dict[str, None] = field(default_factory=dict)
     _headers: dict[_Key, tuple[HeaderIndex, tuple[str, ...]] | Stop] = field(default_factory=dict)
     _started: dict[_Key, Preprocessing] = field(default_factory=dict)
-    _files: tuple[Btf, ...] | None = None
+    _configs: Configs = field(default_factory=Configs)
+    _targets: dict[_Named, tuple[Target, ...]] = field(default_factory=dict)
+    _kernels: dict[Path, Btf] = field(default_factory=dict)
+    _modules: dict[tuple[Path, Path], Btf] = field(default_factory=dict)
     _running: Btf | None = None
 
     def start(self, spec: Spec) -> None:
@@ -92,23 +105,56 @@ class Sources:
 
     def btfs(self) -> tuple[Btf, ...]:
         """The BTF files of the command line, a module's on top of its kernel's."""
-        from specc.btf import open_all
+        return tuple(btf for target in self._opened(tuple((None, p) for p in self.btf_files)) for btf in target.btfs)
 
-        self.dependencies.update(dict.fromkeys(map(str, self.btf_files)))
-        if self._files is None:
-            self._files = open_all(self.btf_files)
-        return self._files
+    def targets(self, spec: Spec) -> tuple[Target, ...]:
+        """The kernels that a spec is compiled for, none where it is the running one: those of the command line, else of
+        the environment, else of the spec, else of the nearest config. Raises Stop."""
+        if self.btf_files:
+            return self._opened(tuple((None, p) for p in self.btf_files))
+        if self.variable:
+            return self._opened(tuple((None, Path(p)) for p in expand(self.variable)))
+        folder, named = str(Path(spec.path).parent), spec.targets
+        if not named:
+            config = self._configs.near(folder, self.dependencies, self.absent)
+            if config is None:
+                return ()
+            folder, named = config.folder, config.targets
+        return self._opened(tuple((t.name, Path(file)) for t in named for file in target_files(t, folder)))
 
-    def targets(self) -> tuple[Target, ...]:
-        """The kernels of the command line, in its order; a module's BTF belongs to the kernel's before it."""
-        names: list[str] = []
-        groups: list[list[Btf]] = []
-        for path, btf in zip(self.btf_files, self.btfs(), strict=True):
-            if btf.base is None or not groups:
-                groups.append([])
-                names.append(path.name.removesuffix(".btf"))
-            groups[-1].append(btf)
-        return tuple(Target(name, tuple(group)) for name, group in zip(names, groups, strict=True))
+    def _opened(self, named: _Named) -> tuple[Target, ...]:
+        """Every file is opened once in a run; one with a module's BTF belongs to the kernel's before it."""
+        self.dependencies.update(dict.fromkeys(str(path) for _, path in named))
+        if named not in self._targets:
+            kernels: list[tuple[Word | None, Path]] = []
+            groups: list[list[Btf]] = []
+            for name, path in dict.fromkeys(named):
+                btf = self._open(path, kernels[-1][1] if kernels else None)
+                if btf.base is None or not groups:
+                    if name is not None and kernels and kernels[-1][0] is name:
+                        raise stop("SP131", f"`{path.name}` has the BTF of another kernel, not of a module", name.where,
+                                   help="make a target of each kernel")  # fmt: skip
+                    groups.append([])
+                    kernels.append((name, path))
+                groups[-1].append(btf)
+            made = zip(target_names(kernels), groups, strict=True)
+            self._targets[named] = tuple(Target(name, tuple(group)) for name, group in made)
+        return self._targets[named]
+
+    def _open(self, path: Path, kernel: Path | None) -> Btf:
+        from specc.btf import open_btf
+
+        if path in self._kernels:
+            return self._kernels[path]
+        if kernel is not None and (kernel, path) in self._modules:
+            return self._modules[kernel, path]
+        try:
+            self._kernels[path] = opened = open_btf(path)
+        except Stop as problem:
+            if problem.diagnostic.code != "SP236" or kernel is None:
+                raise
+            self._modules[kernel, path] = opened = open_btf(path, self._kernels[kernel])
+        return opened
 
     def running_kernel(self) -> Btf:
         from specc.btf import open_btf
@@ -117,6 +163,16 @@ class Sources:
         if self._running is None:
             self._running = open_btf(RUNNING_KERNEL)
         return self._running
+
+
+def target_names(kernels: Sequence[tuple[Word | None, Path]]) -> list[str]:
+    """What kernels are called: as they are named, or after their files, with as many directories as tell them apart."""
+    names: list[str] = []
+    for depth in range(1, max((len(path.parts) for _, path in kernels), default=0) + 1):
+        names = [name.text if name else "/".join(path.parts[-depth:]).removesuffix(".btf") for name, path in kernels]
+        if len(set(names)) == len(names):
+            break
+    return names
 
 
 def _header_key(spec: Spec) -> _Key:

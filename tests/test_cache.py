@@ -225,12 +225,12 @@ class Built:
         self.young.write_text("int g(int a);\n")
         self.absent = tmp_path / "absent.h"
         self.outputs = {"gup.bpf.c": b"C\n\n\0", "gup.bpf.o": b"\x7fELF", "empty": b""}
-        self.manifest = Manifest(cache)
+        self.cache = cache
         old = time.time() - 3600
         os.utime(self.header, (old, old))
 
     def store(self, *dependencies: Path | str, started_ns: int | None = None) -> None:
-        self.manifest.store(
+        Manifest(self.cache).store(
             KEY,
             [str(d) for d in dependencies],
             self.outputs,
@@ -239,7 +239,7 @@ class Built:
         )
 
     def lookup(self) -> dict[str, bytes] | None:
-        return self.manifest.lookup(KEY)
+        return Manifest(self.cache).lookup(KEY)  # another run's
 
 
 @pytest.fixture
@@ -259,8 +259,12 @@ def test_dependencies_come_back_in_order(built: Built, monkeypatch: pytest.Monke
     monkeypatch.chdir(built.folder)
     built.store("young.h", built.header, KERNEL_BTF, "../include/mm.h", built.header)
     folder = str(built.folder)
-    assert built.manifest.dependencies(KEY) == (f"{folder}/young.h", f"{folder}/mm.h", f"{folder}/../include/mm.h")
-    assert built.manifest.dependencies(digest("another")) == ()
+    assert Manifest(built.cache).dependencies(KEY) == (
+        f"{folder}/young.h",
+        f"{folder}/mm.h",
+        f"{folder}/../include/mm.h",
+    )
+    assert Manifest(built.cache).dependencies(digest("another")) == ()
     monkeypatch.chdir("/")
     assert built.lookup() == built.outputs
 

@@ -260,7 +260,7 @@ def test_each_definition_as_the_library(definition: str, value: Any) -> None:
 BEYOND_A_SCHEMA = {
     *("two_probes_one_name", "field_names", "field_names_default", "return_at_entry", "offset_with_args", "no_symbol"),
     *("offset_of_return_probe", "long_function", "c_words", "buffer_sizes", "buffer_pages", "buffer_huge", "escape"),
-    "missing_headers",
+    *("missing_headers", "targets_paths"),
 }
 
 

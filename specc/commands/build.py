@@ -29,13 +29,14 @@ class Job:
     `spec` is the file's bytes as they were at the start, None when the result is not to be remembered.
     """
 
-    __slots__ = ("dependencies", "outputs", "path", "spec", "started_ns", "texts")
+    __slots__ = ("absent", "dependencies", "outputs", "path", "spec", "started_ns", "texts")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.spec: bytes | None = None
         self.started_ns = time.time_ns()
         self.dependencies: tuple[str, ...] = ()
+        self.absent: tuple[str, ...] = ()
         self.texts: Texts | None = None
         self.outputs: dict[str, bytes] | None = None
 
@@ -64,6 +65,7 @@ class Run:
         self._compiler: Compiler | None = None
         self._fingerprint = code_fingerprint()  # before anything else of specc is loaded
         self._report: Report | None = None
+        self._targets = _named_targets(options.btf)
 
     @property
     def report(self) -> Report:
@@ -118,9 +120,8 @@ class Run:
 
     def _key(self, job: Job, compiler: Compiler) -> str:
         """What tells this build from every other one, but for the files that the spec leads to."""
-        btf = [os.path.abspath(path) for path in self.options.btf]
         assert job.spec is not None
-        return digest("spec", os.path.abspath(job.path), job.path, job.spec, compiler.identity, self._fingerprint, *self.emit, "", *btf)  # fmt: skip
+        return digest("spec", os.path.abspath(job.path), job.path, job.spec, compiler.identity, self._fingerprint, *self.emit, "", *self._targets)  # fmt: skip
 
     def _remembered_dependencies(self, job: Job) -> tuple[str, ...]:
         return () if self._compiler is None else self.manifest.dependencies(self._key(job, self._compiler))
@@ -164,7 +165,8 @@ class Run:
         job.texts = None  # a thousand specs' texts need not stay in memory
         if job.spec is not None and self._compiler is not None:
             key = self._key(job, self._compiler)
-            self.manifest.store(key, [job.path, *job.dependencies], job.outputs, started_ns=job.started_ns)
+            dependencies = [job.path, *job.dependencies]
+            self.manifest.store(key, dependencies, job.outputs, started_ns=job.started_ns, absent=job.absent)
 
     def _front(self, jobs: list[Job]) -> Iterator[tuple[Job, str, str]]:
         """The front end of each spec, drawn by the compilers as they become free."""
@@ -175,11 +177,13 @@ class Run:
         session = Session(self.compiler, [Path(b) for b in self.options.btf])
         for job in jobs:
             session.sources.dependencies.clear()
+            session.sources.absent.clear()
             before = len(self.report.diagnostics)
             program = front(Path(job.path), session, self.report)
             if program is None:
                 continue
             job.dependencies = tuple(session.sources.dependencies)
+            job.absent = tuple(session.sources.absent)
             if len(self.report.diagnostics) > before:
                 job.spec = None  # a warning is told at every build
             job.texts = emit_all(program)
@@ -274,6 +278,20 @@ class Run:
     def _say(self, text: str) -> None:
         if self.options.output_format in ("full", "concise"):
             print(text, file=sys.stderr)
+
+
+def _named_targets(btf: list[str]) -> list[str]:
+    """The BTF files that the command line names, else those of the environment, as they are written and where they are."""
+    variable = os.environ.get("SPECC_TARGETS", "")
+    if variable and not btf:
+        from specc.config import expand
+        from specc.diagnostics import Stop
+
+        try:
+            btf = expand(variable)
+        except Stop:
+            btf = [variable]  # told by whoever wants to read them
+    return [word for path in btf for word in (path, os.path.abspath(path))]
 
 
 def _plural(number: int, word: str) -> str:

@@ -28,10 +28,13 @@ _DOTTED: Final = (
 _NAME_OF: Final = {"argument": "the name of an argument"}
 
 
-def check(document: Document, rule: Rule, report: Report) -> set[int]:
-    """Report every place where the tree breaks the schema. Returns the ids of the nodes with errors on or inside them."""
+def check(document: Document, rule: Rule, report: Report, label: str = "the spec") -> set[int]:
+    """Report every place where the tree breaks the schema. Returns the ids of the nodes with errors on or inside them.
+
+    `label` is what the whole document is called.
+    """
     checker = _Checker(report, document.syntax)
-    checker.node(document.root, rule, "the spec")
+    checker.node(document.root, rule, label)
     return checker.bad
 
 

@@ -18,10 +18,12 @@ from specc.spec.nouns import (
     Buffer,
     ProbeSpec,
     Spec,
+    TargetSpec,
     UserTarget,
     Word,
 )
 from specc.spec.reader import read_spec
+from specc.spec.targets import read_targets
 
 __all__ = [
     "KERNEL_KINDS",
@@ -34,8 +36,10 @@ __all__ = [
     "Buffer",
     "ProbeSpec",
     "Spec",
+    "TargetSpec",
     "UserTarget",
     "Word",
     "missing_files",
     "read_spec",
+    "read_targets",
 ]

@@ -15,6 +15,7 @@ from specc.diagnostics import Location
 from specc.noun import dataclass
 
 KINDS: Final = ("kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe", "ksyscall", "kretsyscall")
+FUNCTION: Final = "function"  # a probe's key too: it is read as a kprobe or kretprobe that may be done better
 RETURN_KINDS: Final = frozenset(("kretprobe", "fexit", "uretprobe", "kretsyscall"))
 KERNEL_KINDS: Final = frozenset(("kprobe", "kretprobe", "fentry", "fexit"))  # functions of the kernel by their own name
 USER_KINDS: Final = frozenset(("uprobe", "uretprobe"))
@@ -63,7 +64,8 @@ class UserTarget:
 class ProbeSpec:
     """One probe. `function` is the C function's name: for user probes the symbol without its version, None without.
 
-    `args` is None when the spec has no `args`: every readable argument is wanted.
+    `args` is None when the spec has no `args`: every readable argument is wanted. `best` is for `function:`, a kprobe or
+    kretprobe that may be made by a BPF trampoline instead.
     """
 
     name: Word
@@ -74,6 +76,7 @@ class ProbeSpec:
     prototype: Word | None
     args: tuple[ArgumentSpec, ...] | None
     where: Location
+    best: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,19 @@ class Buffer:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetSpec:
+    """A kernel that specs are compiled for: files with its BTF, a module's after the kernel's.
+
+    Without a `name` the first file's is the kernel's, as "6.1" of "6.1.btf".
+    """
+
+    name: Word | None
+    btf: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
-    """A whole spec. `where` is the place of its name."""
+    """A whole spec. `where` is the place of its name. `targets` are those of the spec itself."""
 
     path: str
     name: str
@@ -99,3 +113,4 @@ class Spec:
     buffer: Buffer
     probes: tuple[ProbeSpec, ...]
     where: Location
+    targets: tuple[TargetSpec, ...] = ()

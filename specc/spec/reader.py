@@ -19,7 +19,8 @@ from typing import Final
 from specc.diagnostics import Location, Report
 from specc.schema import check, inline, schema
 from specc.source import Document, Entry, Node
-from specc.spec.nouns import KINDS, RETURN_KINDS, ArgumentSpec, Buffer, ProbeSpec, Spec, UserTarget, Word
+from specc.spec.nouns import FUNCTION, KINDS, RETURN_KINDS, ArgumentSpec, Buffer, ProbeSpec, Spec, UserTarget, Word
+from specc.spec.targets import read_targets
 
 DEFAULT_FIELDS: Final = ("timestamp", "pid", "tid", "comm")
 DEFAULT_RING: Final = 1 << 20
@@ -54,6 +55,7 @@ def read_spec(document: Document, report: Report) -> Spec | None:
     include_dirs = reader.paths(whole.get("include_dirs"), directories=True)
     defines = reader.defines(whole.get("defines"))
     buffer = reader.buffer(sound.get("buffer"))
+    targets = read_targets(sound["targets"], findings) if "targets" in sound else ()
     fields = tuple(Word(_text(n), n.where) for n in _items(sound.get("fields"))) if "fields" in sound else None
     if fields is None:
         fields = tuple(Word(name, document.root.where) for name in DEFAULT_FIELDS)
@@ -74,6 +76,7 @@ def read_spec(document: Document, report: Report) -> Spec | None:
         buffer=buffer,
         probes=tuple(probe for probe in probes if probe is not None),
         where=sound["name"].where,
+        targets=targets,
     )
 
 
@@ -182,8 +185,9 @@ class _Reader:
 
     def probe(self, node: Node, fields: tuple[Word, ...]) -> ProbeSpec | None:
         entries = _entries(node)
-        kind = next(kind for kind in KINDS if kind in entries)
-        key, value = entries[kind]
+        word = next(kind for kind in (*KINDS, FUNCTION) if kind in entries)
+        key, value = entries[word]
+        kind = self.kind_of(word, entries)
         if kind in ("uprobe", "uretprobe"):
             target = self.target(value, kind)
             function = target.symbol and Word(
@@ -196,7 +200,7 @@ class _Reader:
         args = None
         if "args" in entries:
             args = tuple(self.argument(item) for item in _items(entries["args"].value))
-            self.reserved(args, kind, key)
+            self.reserved(args, kind, word)
             self.unique_fields(args, fields)
         if target is not None:
             args = self.at_entry(target, value, kind, args)
@@ -212,7 +216,20 @@ class _Reader:
             prototype=Word(_text(prototype.value), prototype.value.where) if prototype else None,
             args=args,
             where=node.where,
+            best=word == FUNCTION,
         )
+
+    def kind_of(self, word: str, entries: Mapping[str, Entry]) -> str:
+        """The kind that a probe's key stands for: `function` is a kprobe or kretprobe, unless a trampoline does it."""
+        at = entries.get("at")
+        if word == FUNCTION:
+            return "kretprobe" if at is not None and _text(at.value) == "return" else "kprobe"
+        if at is not None:
+            self.report.error(
+                "SP112", f"`at` is for `function` alone, and this is a `{word}`", at.key.where,
+                help=f"write `function:` in place of `{word}:`, or take `at` away",
+            )  # fmt: skip
+        return word
 
     def probe_name(self, entries: Mapping[str, Entry], function: Word | None, kind: Node) -> Word | None:
         if "name" in entries:
@@ -306,15 +323,15 @@ class _Reader:
             option_where={name: option.where for name, option in options.items()},
         )
 
-    def reserved(self, args: tuple[ArgumentSpec, ...], kind: str, key: Node) -> None:
+    def reserved(self, args: tuple[ArgumentSpec, ...], kind: str, word: str) -> None:
         returns = {"kprobe": "kretprobe", "fentry": "fexit", "uprobe": "uretprobe", "ksyscall": "kretsyscall"}
         for argument in args:
             if argument.name == "return" and kind not in RETURN_KINDS:
                 self.report.error(
                     "SP123",
-                    f"`return` has no value at a function's entry, where `{kind}` is",
+                    f"`return` has no value at a function's entry, where `{word}` is",
                     argument.where,
-                    help=f"use `{returns[kind]}`",
+                    help="say `at: return`" if word == FUNCTION else f"use `{returns[kind]}`",
                 )
             elif argument.name == "latency" and kind in RETURN_KINDS:
                 self.report.error("SP105", "`latency` is not supported by this version of specc yet", argument.where)
