@@ -14,7 +14,7 @@ from specc.lower.arguments import Elsewhere, Resolved
 from specc.noun import replace
 from specc.prototype import CType, Prototype, spell_prototype
 from specc.sources import RUNNING_TARGET, Target
-from specc.spec import KERNEL_KINDS, SYSCALL_KINDS, ProbeSpec, Spec
+from specc.spec import KERNEL_KINDS, SYSCALL_KINDS, ProbeSpec, Spec, Word
 
 if TYPE_CHECKING:
     from specc.btf import Btf
@@ -135,9 +135,11 @@ def _as_compiled(probe: ProbeSpec, known: Resolved, sources: Sources) -> Resolve
     from specc.user_code import Described, disagreements
 
     found = _described(probe, sources, declared=True) if probe.target is not None else ""
-    if not isinstance(found, Described):
-        return known
     assert probe.function is not None
+    if not isinstance(found, Described):
+        if probe.target is not None and probe.target.symbol is not None and "." in probe.target.symbol.text:
+            raise _unknown_copy(probe.target.symbol, found)
+        return known
     ours, theirs = known.prototype, found.subprogram.prototype
     names = [a.name for a in ours.parameters if a.name] if probe.args is None else [a.name for a in probe.args]
     different = disagreements(ours, theirs, names)
@@ -155,6 +157,16 @@ def _as_compiled(probe: ProbeSpec, known: Resolved, sources: Sources) -> Resolve
         )
     placement = found.subprogram.adjust(found.subprogram.by_abi(ours))
     return known if placement == known.placement else replace(known, placement=placement, build=found.identity)
+
+
+def _unknown_copy(symbol: Word, why: str) -> Stop:
+    return stop(
+        "SP275",
+        f"`{symbol.text}` is a copy that the compiler made, and its arguments may not be those of the declaration",
+        symbol.where,
+        notes=[f"only debug information tells where they are: {why}"] if why else (),
+        help="compile the program with -g, or install its debug package",
+    )
 
 
 def _described(probe: ProbeSpec, sources: Sources, *, declared: bool) -> Described | str:

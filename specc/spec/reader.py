@@ -191,8 +191,8 @@ class _Reader:
         if kind in ("uprobe", "uretprobe"):
             target = self.target(value, kind)
             function = target.symbol and Word(
-                target.symbol.text.partition("@")[0],
-                _cut(target.symbol.where, len(target.symbol.text.partition("@")[0])),
+                (base := re.split("[@.]", target.symbol.text, maxsplit=1)[0]),
+                _cut(target.symbol.where, len(base)),
             )
         else:
             target, function = None, Word(_text(value), value.where)
