@@ -25,6 +25,7 @@ from specc.ir import (
     Field,
     Moving,
     PlaceConstant,
+    Probe,
     Program,
     Register,
     Role,
@@ -46,7 +47,7 @@ TEMPLATES = _HERE / "templates" if (_HERE / "templates").is_dir() else _HERE.par
 def emit(program: Program) -> str:
     """The BPF C of a program."""
     contexts = {c for p in program.probes for c in p.contexts}
-    kinds = {p.kind for p in program.probes}
+    kinds = {p.kind for p in _all(program)}
     return (
         _environment()
         .get_template("program.bpf.c.j2")
@@ -62,17 +63,22 @@ def emit(program: Program) -> str:
     )
 
 
+def _all(program: Program) -> list[Probe]:
+    """Every probe, and the other program of those that have one."""
+    return [one for p in program.probes for one in (p, p.trampoline) if one is not None]
+
+
 def _moves(program: Program) -> frozenset[str]:
     """Which parts of places.j2 a program uses."""
     found: set[str] = set()
-    for probe in (p for p in program.probes if p.at is not None):
+    for probe in (p for p in _all(program) if p.at is not None):
         assert probe.at is not None
         captures = [probe.capture, *([probe.entry.capture] if probe.entry else [])]
         sources = [s.source for c in captures for s in c.stores if isinstance(s.source, Moving)]
         found |= {"kprobe"} if probe.kind not in ("fentry", "fexit") else set()
         found |= {"register" for s in sources if not s.context}
         found |= {"stack" for s in sources if not s.context and not s.register}
-        found |= {"word" for s in sources if s.context and not s.copied}
+        found |= {"copied" if s.copied else "word" for s in sources if s.context}
         found |= {"guard"} if probe.at.until else set()
     return frozenset(found)
 
@@ -178,7 +184,7 @@ def _helpers(program: Program, contexts: set[str]) -> list[str]:
         used |= {"bpf_perf_event_output"}
     if contexts & set(FALLIBLE_CONTEXT):
         used |= {"bpf_probe_read_kernel"}
-    for probe in program.probes:
+    for probe in _all(program):
         if probe.capture.reads or (probe.entry and probe.entry.capture.reads):
             used |= {"bpf_probe_read_user" if probe.user else "bpf_probe_read_kernel"}
         if probe.capture.words or (probe.at and probe.at.slots):

@@ -278,7 +278,8 @@ class Probe:
     """One program (two with an `entry`). `user` says that its pointers and its stack are a process's.
 
     What it attaches to is a kernel's `function`, or a `target` in an ELF file: one of them is None. `used` are the
-    arguments that it records, by their names in the prototype, and "return".
+    arguments that it records, by their names in the prototype, and "return". `trampoline` is another program that makes
+    the same event, for a loader to choose.
     """
 
     name: str
@@ -298,6 +299,7 @@ class Probe:
     places: tuple[str, ...]
     where: Location
     at: Places | None = None
+    trampoline: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True)

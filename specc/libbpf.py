@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from ctypes import POINTER, Structure, byref, c_bool, c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
 from types import TracebackType
 from typing import Any, Final
@@ -103,6 +103,7 @@ _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p)),
     "bpf_prog_load": (c_int, (c_int, c_char_p, c_char_p, c_void_p, c_size_t, POINTER(_LoadOptions))),
     "bpf_program__set_expected_attach_type": (c_int, (c_void_p, c_int)),
+    "bpf_program__set_autoload": (c_int, (c_void_p, c_bool)),
     "bpf_link_create": (c_int, (c_int, c_int, c_int, c_void_p)),
     "bpf_raw_tracepoint_open": (c_int, (c_char_p, c_int)),
 }
@@ -311,6 +312,12 @@ class Object:
         for item in self._each("bpf_object__next_program"):
             if self._library.call("bpf_program__name", item) == program.encode():
                 self._library.check("bpf_program__set_expected_attach_type", item, attach_type)
+
+    def only(self, wanted: Collection[str]) -> None:
+        """Load these programs, and no others of the object."""
+        for item in self._each("bpf_object__next_program"):
+            loads = self._library.call("bpf_program__name", item).decode() in wanted
+            self._library.check("bpf_program__set_autoload", item, loads)
 
     def load(self) -> None:
         """Give it to the kernel. Raises LibbpfError, whose log holds what the verifier said."""

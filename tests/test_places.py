@@ -102,6 +102,38 @@ def test_targets_without_versions_are_told_apart_by_nobody(tmp_path: Path) -> No
     assert (at.since, at.until) == (1, 1)  # no kernel has a version that is at least 1 and less than 1
 
 
+def test_a_function_by_two_programs(tmp_path: Path) -> None:
+    """One event; the trampoline's program has places of its own, and nothing in it can fail."""
+    probe_text = "{function: do_mmap, at: return, args: [pgoff, populate, {vm_flags: {optional: true}}, return]}"
+    program, text = compiled(tmp_path, probe_text, *TARGETS)
+    assert text == "" and program is not None
+    [probe] = program.probes
+    other = probe.trampoline
+    assert other is not None and other.at is not None and probe.at is not None
+    assert (probe.kind, probe.section) == ("kretprobe", "kretprobe/do_mmap")
+    assert (other.kind, other.section, other.symbol) == ("fexit", "?fexit/do_mmap", "x_do_mmap_trampoline")
+    assert other.event == probe.event
+    assert {c.member: c.values for c in probe.at.constants} == {"pgoff": (6,), "populate": (8,), "vm_flags": (0,)}
+    assert {c.member: c.values for c in other.at.constants} == {
+        "pgoff": (6,), "populate": (7,), "vm_flags": (0,), "return_value": (9,),
+    }  # fmt: skip
+    known = described(program)
+    [theirs] = open_btf(BTF / "7.2.btf").find("do_mmap")
+    filled = fill(known.by_trampoline(), theirs)
+    assert {f.name: f.place for f in filled.event.fields if f.type is not None} == {
+        "pgoff": "ctx[6]", "populate": "ctx[7]", "vm_flags": "ctx[5]", "return_value": "ctx[9]",
+    }  # fmt: skip
+    assert {f.name: f.place for f in fill(known, theirs).event.fields if f.type is not None} == {
+        "pgoff": "sp+8", "populate": "sp+16", "vm_flags": "r9", "return_value": "rax",
+    }  # fmt: skip
+
+
+def test_a_function_that_no_trampoline_takes_has_one_program(tmp_path: Path) -> None:
+    program, text = compiled(tmp_path, "{function: rtnl_fill_ifinfo, args: [type, gfp]}", "5.10")
+    assert text == "" and program is not None
+    assert program.probes[0].trampoline is None  # 14 arguments
+
+
 def described(program: Program) -> ProbeDescription:
     """The probe as it comes out of an object."""
     return parse_description(describe(program)).probes[0]

@@ -105,6 +105,8 @@ def _run(data: bytes, options: argparse.Namespace, format_: str, report: Report)
             tell(report, options.output_format)
         for note in session.notes if options.verbose else ():
             _say(note)
+        for name, (kind, reason) in session.ways.items():
+            _say(f"{name} is a {kind}" + (f": {reason}" if reason else ""))
         if options.dry_run:
             count = len(description.probes)
             session.detach()

@@ -8,11 +8,20 @@ from __future__ import annotations
 from typing import Final
 
 from specc.ir import Event, Places, Target
-from specc.noun import dataclass
+from specc.noun import dataclass, replace
 from specc.prototype import Prototype
 
 VERSION: Final = 1
 SECTION: Final = ".specc"  # of the object; a string table, which every loader passes over
+
+
+@dataclass(frozen=True, slots=True)
+class TrampolineDescription:
+    """Another program for a probe's event: "fentry" or "fexit"."""
+
+    kind: str
+    symbol: str
+    at: Places | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +30,8 @@ class ProbeDescription:
 
     `entry` is the program that saves the arguments of a call for `symbol` to take at its return. `declaration` is the
     prototype that the places were computed from, and `used` names the arguments (and "return") that are recorded. `at`
-    are the constants that tell the programs their arguments' places, where these are set before the load.
+    are the constants that tell the programs their arguments' places, where these are set before the load. `trampoline`
+    is another way to make the same event: one of the two is loaded.
     """
 
     name: str
@@ -34,6 +44,13 @@ class ProbeDescription:
     used: tuple[str, ...]
     event: Event
     at: Places | None = None
+    trampoline: TrampolineDescription | None = None
+
+    def by_trampoline(self) -> ProbeDescription:
+        """The probe with its other program in place of the first."""
+        assert self.trampoline is not None
+        other = self.trampoline
+        return replace(self, kind=other.kind, symbol=other.symbol, entry=None, at=other.at, trampoline=None)
 
 
 @dataclass(frozen=True, slots=True)

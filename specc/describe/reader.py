@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final, TypeVar
 
-from specc.describe.nouns import SECTION, VERSION, Description, ProbeDescription
+from specc.describe.nouns import SECTION, VERSION, Description, ProbeDescription, TrampolineDescription
 from specc.diagnostics import stop
 from specc.ir import CONTEXT, Event, Field, PlaceConstant, Places, Role, Target
 from specc.prototype import (
@@ -153,7 +153,14 @@ class _Reader:
             tuple(_take({"used": u}, "used", str) for u in _take(row, "used", list)),
             Event(_take(row, "event", str), name, number, size, fields),
             self._places(_take(row, "places", dict)) if row.get("places") is not None else None,
+            self._trampoline(_take(row, "trampoline", dict)) if row.get("trampoline") is not None else None,
         )
+
+    def _trampoline(self, row: dict[str, Json]) -> TrampolineDescription:
+        kind = _take(row, "kind", str)
+        _Damage.unless(kind in ("fentry", "fexit"), f"`{kind}` is no trampoline")
+        places = self._places(_take(row, "places", dict)) if row.get("places") is not None else None
+        return TrampolineDescription(kind, _take(row, "symbol", str), places)
 
     def _places(self, row: dict[str, Json]) -> Places:
         size, room = _size(row, "size"), _take(row, "room", dict)

@@ -59,6 +59,7 @@ def _probe(probe: Probe, types: _Types) -> str:
         "declaration": _declaration(probe.prototype, types) if probe.prototype else None,
         "used": list(probe.used),
         "places": _places(probe.at, types) if probe.at else None,
+        "trampoline": _trampoline(probe.trampoline, types) if probe.trampoline else None,
         "event": probe.event.name,
         "size": probe.event.size,
     }
@@ -73,7 +74,7 @@ def _target(target: Target) -> Json:
 
 def _broken(head: str) -> str:
     """A probe's own line, with its declaration on another: the text is C that a person reads."""
-    for key in (', "declaration": ', ', "used": ', ', "places": '):
+    for key in (', "declaration": ', ', "used": ', ', "places": ', ', "trampoline": '):
         head = head.replace(key, key.replace(" ", "\n", 1), 1)
     return head
 
@@ -87,6 +88,11 @@ def _declaration(prototype: Prototype, types: _Types) -> Json:
         "source": prototype.source or None,
         "doubt": prototype.doubt or None,
     }
+    return {k: v for k, v in row.items() if v is not None}
+
+
+def _trampoline(other: Probe, types: _Types) -> Json:
+    row = {"kind": other.kind, "symbol": other.symbol, "places": _places(other.at, types) if other.at else None}
     return {k: v for k, v in row.items() if v is not None}
 
 

@@ -35,6 +35,7 @@ from specc.lower.text import place_lines
 from specc.noun import replace
 from specc.place import argument_names
 from specc.spec import RETURN_KINDS, SYSCALL_KINDS, TRAMPOLINE_KINDS, USER_KINDS, ProbeSpec, Spec
+from specc.trampoline import trampoline_problem
 
 __all__ = ["Resolved", "lower"]
 
@@ -65,6 +66,34 @@ def lower(spec: Spec, resolved: Mapping[str, Resolved], report: Report) -> Progr
 
 
 def _probe(spec: Spec, probe: ProbeSpec, number: int, known: Resolved | None, report: Report) -> Probe | None:
+    symbol = f"{spec.name}_{probe.name.text}"
+    made = _make(spec, probe, number, known, symbol, None, report)
+    if made is None or known is None or not probe.best:
+        return made
+    return replace(made, trampoline=_by_trampoline(spec, probe, known, symbol, made.event))
+
+
+def _by_trampoline(spec: Spec, probe: ProbeSpec, known: Resolved, symbol: str, event: Event) -> Probe | None:
+    """The same event made by fentry or fexit, for kernels that offer it; None where a trampoline can do it on no kernel."""
+    placed = [(known.prototype, known.placement), *((e.prototype, e.placement) for e in known.elsewhere)]
+    if any(trampoline_problem(*one) for one in placed):
+        return None
+    twin = replace(probe, kind="fexit" if probe.kind in RETURN_KINDS else "fentry", best=False)
+    made = _make(spec, twin, event.number, known, f"{symbol}_trampoline", event, Report())
+    # Not loaded unless it is asked for: a loader that does not choose takes the other program alone.
+    return replace(made, section=f"?{made.section}") if made is not None else None
+
+
+def _make(
+    spec: Spec,
+    probe: ProbeSpec,
+    number: int,
+    known: Resolved | None,
+    symbol: str,
+    event: Event | None,
+    report: Report,
+) -> Probe | None:
+    """A probe with its programs. With `event`, which another probe made, it fills that one."""
     values = select(probe, known, report)
     if values is None:
         return None
@@ -72,7 +101,6 @@ def _probe(spec: Spec, probe: ProbeSpec, number: int, known: Resolved | None, re
     at_return = probe.kind in RETURN_KINDS
     saves = at_return and probe.kind not in TRAMPOLINE_KINDS
     slots = PROCESS_REGISTERS if probe.kind in SYSCALL_KINDS else Slots()
-    symbol = f"{spec.name}_{probe.name.text}"
     moved = None
     if known is not None and known.target and any(v.wanted and v.entry for v in values):
         moved = move(probe, known, values, symbol, report)
@@ -85,11 +113,16 @@ def _probe(spec: Spec, probe: ProbeSpec, number: int, known: Resolved | None, re
 
     saved = captured([v.wanted for v in values if v.wanted and v.entry]) if saves else None
     now = captured([v.wanted for v in values if v.wanted and not (saves and v.entry)])
-    event = _event(spec, probe, number, contexts, values, now, saved, moved=moved is not None)
-    if not _check_fields(probe, event, values, report) or not _check_room(spec, probe, event, now, report):
+    stores = _fixed_stores(values, moved.places if moved else None) + list(now.capture.stores)
+    if event is not None:
+        stores = _unfailing(event, now) + stores
+    else:
+        event = _event(spec, probe, number, contexts, values, now, saved, moved=moved is not None)
+        if not _check_fields(probe, event, values, report):
+            return None
+    if not _check_room(spec, probe, event, now, report):
         return None
     entry = None
-    stores = _fixed_stores(values, moved.places if moved else None) + list(now.capture.stores)
     if saved is not None and (saved.capture.reads or saved.capture.stores):
         entry = _entry(probe, symbol, values, saved, report)
         if entry is None:
@@ -114,6 +147,13 @@ def _probe(spec: Spec, probe: ProbeSpec, number: int, known: Resolved | None, re
         probe.where,
         moved.places if moved else None,
     )
+
+
+def _unfailing(event: Event, now: Captured) -> list[Store]:
+    """What can fail in the program that an event was laid out for, and not in this one."""
+    contexts = {f"{name}_error" for name in FALLIBLE_CONTEXT}
+    statuses = (f.name for f in event.fields if f.role is Role.STATUS)
+    return [Store(n, None, Constant(0), "__s32") for n in statuses if n not in contexts and n not in now.statuses]
 
 
 def _used(probe: ProbeSpec, known: Resolved | None) -> tuple[str, ...]:
@@ -312,6 +352,8 @@ def _check_symbols(spec: Spec, probes: list[Probe], report: Report) -> None:
     for probe in probes:
         names = [probe.symbol] + ([probe.entry.symbol, probe.entry.map] if probe.entry else [])
         names += [probe.at.symbol] if probe.at else []
+        if other := probe.trampoline:
+            names += [other.symbol] + ([other.at.symbol] if other.at else [])
         for name in names:
             if name in taken:
                 report.error(

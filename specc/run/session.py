@@ -23,7 +23,7 @@ from typing import Final
 
 from specc.buffers import Reader, open_buffer
 from specc.describe import Description, ProbeDescription
-from specc.diagnostics import Diagnostic, Location, Report, Stop
+from specc.diagnostics import Diagnostic, Location, Report, Severity, Stop
 from specc.libbpf import BPF_TRACE_UPROBE_MULTI, LibbpfError, Library, Object
 from specc.locate import UserPlace, UserTargets
 from specc.noun import replace
@@ -79,7 +79,10 @@ class _Program:
 
 @dataclass(slots=True)
 class Session:
-    """A running program. `description` has the places of this kernel; `notes` are what a user may want to know with -v."""
+    """A running program. `description` has the places of this kernel; `notes` are what a user may want to know with -v.
+
+    `ways` has the kind of program that was chosen for each probe that has two, and why not the better one.
+    """
 
     description: Description
     library: Library
@@ -91,7 +94,7 @@ class Session:
     entries: list[Attachment] = field(default_factory=list)  # that save arguments for a return
     places: dict[str, UserPlace] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    _final: Counts | None = None
+    ways: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __enter__(self) -> Session:
         return self
@@ -172,12 +175,44 @@ def detach_all(attachments: Sequence[Attachment]) -> None:
 
 
 def open_session(data: bytes, description: Description, options: Options, report: Report) -> Session:
-    """Load and attach. Raises Refused, with the findings in `report`."""
-    try:
-        return _open(data, description, options, report)
-    except Stop as problem:
-        report.diagnostics.append(problem.diagnostic)
-        raise Refused from None
+    """Load and attach. Raises Refused, with the findings in `report`.
+
+    A probe that a trampoline can make too is tried with it, and without where the kernel refuses that.
+    """
+    trying = {p.name for p in description.probes if p.trampoline is not None}
+    reasons: dict[str, str] = {}
+    if options.attach in ("perf", "legacy"):
+        reasons = dict.fromkeys(trying, f"--attach {options.attach} was given")
+        trying = set()
+    while True:
+        chosen = replace(
+            description, probes=tuple(p.by_trampoline() if p.name in trying else p for p in description.probes)
+        )
+        findings = Report()
+        try:
+            session = _open(data, chosen, options, findings)
+        except (Stop, Refused) as problem:
+            if isinstance(problem, Stop):
+                findings.diagnostics.append(problem.diagnostic)
+            refused = _refused(findings, [p for p in chosen.probes if p.name in trying])
+            if not refused:
+                report.diagnostics += findings.diagnostics
+                raise Refused from None
+            trying -= refused.keys()
+            reasons |= refused
+            continue
+        report.diagnostics += findings.diagnostics
+        by = {p.name: p.kind for p in chosen.probes}
+        session.ways = {p.name: (by[p.name], reasons.get(p.name, "")) for p in description.probes if p.trampoline}
+        return session
+
+
+def _refused(findings: Report, tried: Sequence[ProbeDescription]) -> dict[str, str]:
+    """Of the probes that were tried with a trampoline, those that a finding names, and the finding; when it names none of
+    them, all: without trampolines it may be another."""
+    problem = next((d.message for d in findings.diagnostics if d.severity is Severity.ERROR), "it is refused")
+    named = [p for p in tried if f"`{p.name}`" in problem or f"`{p.function}`" in problem]
+    return {p.name: problem for p in named or tried}
 
 
 def _open(data: bytes, description: Description, options: Options, report: Report) -> Session:
@@ -317,6 +352,7 @@ def _load(
                 raise Refused
             thing.set_constant(constant[0].value, options.pid.to_bytes(4, "little"))
         _set_places(thing, data, description, filled, report)
+        thing.only({program.symbol for program in _programs(description)})
         for symbol in linked:
             thing.expect(symbol, BPF_TRACE_UPROBE_MULTI)
         thing.load()

@@ -22,9 +22,9 @@ SCHEMA_FILE: Final = Path(__file__).parent.parent / "spec.schema.json"
 
 # What the language will have and this version does not: by the schema's definition in which the word would stand.
 # The schema lists only what works, so that an editor offers nothing else.
-PLANNED_KINDS: Final = frozenset(("tracepoint", "raw_tracepoint", "function", "usdt"))
+PLANNED_KINDS: Final = frozenset(("tracepoint", "raw_tracepoint", "usdt"))
 PLANNED: Final[Mapping[str, frozenset[str]]] = {
-    "probe": PLANNED_KINDS | {"where", "aggregate", "stack", "sample", "limit", "at"},
+    "probe": PLANNED_KINDS | {"where", "aggregate", "stack", "sample", "limit"},
     "options": frozenset(("deref", "field", "string", "bytes", "memory", "enum", "flags")),
     "format": frozenset(("symbol", "errno", "ipv4", "ipv6", "mac")),
 }

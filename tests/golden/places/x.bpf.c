@@ -75,7 +75,7 @@ static __always_inline __u64 argument(struct pt_regs *ctx, const __u64 *stack, _
 	return place < 8 ? in_register(ctx, place) : stack[(place - first) / 8];
 }
 
-/* The words of the context are numbered from 1: the arguments flattened in their order, and then the result. */
+/* The words of a trampoline's context are numbered from 1: the arguments flattened in their order, then the result. */
 static __always_inline __u64 word(const __u64 *ctx, __u32 number)
 {
 	switch (number) {
@@ -108,6 +108,11 @@ static __always_inline __u64 word(const __u64 *ctx, __u32 number)
 	default:
 		return 0;
 	}
+}
+
+static __always_inline __u64 copied(const __u64 *words, __u32 number)
+{
+	return number ? words[number - 1] : 0;
 }
 
 /* Where targets differ, a loader that does not set the places may load this only into kernels that they are right for, as
@@ -419,7 +424,7 @@ int x_mapped(const __u64 *ctx)
 	/* Some verifiers do not let a program load a pointer that does not lead to a struct; a copy they do. */
 	bpf_probe_read_kernel(words, sizeof(words), ctx);
 	e->pgoff = word(ctx, x_mapped_at.pgoff);
-	e->populate = words[x_mapped_at.populate - 1];
+	e->populate = copied(words, x_mapped_at.populate);
 	e->return_value = word(ctx, x_mapped_at.return_value);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
@@ -534,4 +539,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"gid\", \"at\": 24, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": {\"typedef\": \"kgid_t\", \"of\": 7}, \"place\": \"rdx\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 74c6b1a048bfe9ad */
+/* specc: sha256 93c9490702b3da2a */
