@@ -22,7 +22,7 @@ struct files_read_event {
 	__u32 mntns;
 	__u8 __pad1[4];
 	__u64 file; /* struct file *file */
-	__u64 buf; /* __user char *buf */
+	__u64 buf; /* char *buf */
 	__u64 count; /* size_t count */
 };
 _Static_assert(sizeof(struct files_read_event) == 80, "size of struct files_read_event");
@@ -64,4 +64,4 @@ _Static_assert(offsetof(struct files_read_done_event, count) == 64, "files_read_
 _Static_assert(offsetof(struct files_read_done_event, return_value) == 72, "files_read_done_event.return_value");
 
 #endif
-/* specc: sha256 e14a41b2904eb261 */
+/* specc: sha256 206ea6a41b0cd93c */

@@ -13,7 +13,8 @@ enum gup_probe {
 
 struct gup_gup_event {
 	__u32 probe; /* 0: gup */
-	__s32 stack_error; /* 0, or the negative errno that kept locked from being read */
+	__s32 stack_error; /* 0, or the negative errno that kept what is on the stack from being read */
+	__u64 absent; /* a bit per optional field: it is not there */
 	__u64 timestamp;
 	__u32 pid;
 	__u32 tid;
@@ -25,22 +26,23 @@ struct gup_gup_event {
 	__u64 vmas; /* struct vm_area_struct **vmas */
 	__u64 locked; /* int *locked */
 };
-_Static_assert(sizeof(struct gup_gup_event) == 80, "size of struct gup_gup_event");
+_Static_assert(sizeof(struct gup_gup_event) == 88, "size of struct gup_gup_event");
 _Static_assert(offsetof(struct gup_gup_event, probe) == 0, "gup_gup_event.probe");
 _Static_assert(offsetof(struct gup_gup_event, stack_error) == 4, "gup_gup_event.stack_error");
-_Static_assert(offsetof(struct gup_gup_event, timestamp) == 8, "gup_gup_event.timestamp");
-_Static_assert(offsetof(struct gup_gup_event, pid) == 16, "gup_gup_event.pid");
-_Static_assert(offsetof(struct gup_gup_event, tid) == 20, "gup_gup_event.tid");
-_Static_assert(offsetof(struct gup_gup_event, comm) == 24, "gup_gup_event.comm");
-_Static_assert(offsetof(struct gup_gup_event, start) == 40, "gup_gup_event.start");
-_Static_assert(offsetof(struct gup_gup_event, nr_pages) == 48, "gup_gup_event.nr_pages");
-_Static_assert(offsetof(struct gup_gup_event, gup_flags) == 56, "gup_gup_event.gup_flags");
-_Static_assert(offsetof(struct gup_gup_event, vmas) == 64, "gup_gup_event.vmas");
-_Static_assert(offsetof(struct gup_gup_event, locked) == 72, "gup_gup_event.locked");
+_Static_assert(offsetof(struct gup_gup_event, absent) == 8, "gup_gup_event.absent");
+_Static_assert(offsetof(struct gup_gup_event, timestamp) == 16, "gup_gup_event.timestamp");
+_Static_assert(offsetof(struct gup_gup_event, pid) == 24, "gup_gup_event.pid");
+_Static_assert(offsetof(struct gup_gup_event, tid) == 28, "gup_gup_event.tid");
+_Static_assert(offsetof(struct gup_gup_event, comm) == 32, "gup_gup_event.comm");
+_Static_assert(offsetof(struct gup_gup_event, start) == 48, "gup_gup_event.start");
+_Static_assert(offsetof(struct gup_gup_event, nr_pages) == 56, "gup_gup_event.nr_pages");
+_Static_assert(offsetof(struct gup_gup_event, gup_flags) == 64, "gup_gup_event.gup_flags");
+_Static_assert(offsetof(struct gup_gup_event, vmas) == 72, "gup_gup_event.vmas");
+_Static_assert(offsetof(struct gup_gup_event, locked) == 80, "gup_gup_event.locked");
 
 struct gup_gup_done_event {
 	__u32 probe; /* 1: gup_done */
-	__u8 __pad0[4];
+	__s32 stack_error; /* 0, or the negative errno that kept what is on the stack from being read */
 	__u64 timestamp;
 	__u32 pid;
 	__u32 tid;
@@ -51,6 +53,7 @@ struct gup_gup_done_event {
 };
 _Static_assert(sizeof(struct gup_gup_done_event) == 64, "size of struct gup_gup_done_event");
 _Static_assert(offsetof(struct gup_gup_done_event, probe) == 0, "gup_gup_done_event.probe");
+_Static_assert(offsetof(struct gup_gup_done_event, stack_error) == 4, "gup_gup_done_event.stack_error");
 _Static_assert(offsetof(struct gup_gup_done_event, timestamp) == 8, "gup_gup_done_event.timestamp");
 _Static_assert(offsetof(struct gup_gup_done_event, pid) == 16, "gup_gup_done_event.pid");
 _Static_assert(offsetof(struct gup_gup_done_event, tid) == 20, "gup_gup_done_event.tid");
@@ -60,4 +63,4 @@ _Static_assert(offsetof(struct gup_gup_done_event, nr_pages) == 48, "gup_gup_don
 _Static_assert(offsetof(struct gup_gup_done_event, return_value) == 56, "gup_gup_done_event.return_value");
 
 #endif
-/* specc: sha256 af4d60f615340622 */
+/* specc: sha256 d3c356e47e92cd48 */

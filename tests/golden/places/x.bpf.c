@@ -118,7 +118,7 @@ static __always_inline __u64 copied(const __u64 *words, __u32 number)
 /* Where targets differ, a loader that does not set the places may load this only into kernels that they are right for, as
  * far as the version tells: in others the verifier finds the call of a helper that does not exist.
  */
-extern int LINUX_KERNEL_VERSION SEC(".kconfig");
+extern unsigned int LINUX_KERNEL_VERSION __attribute__((section(".kconfig")));
 static void (*const places_are_of_other_kernels)(void) = (void *)0x7eacced;
 
 char LICENSE[] SEC("license") = "GPL";
@@ -539,4 +539,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"gid\", \"at\": 24, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": {\"typedef\": \"kgid_t\", \"of\": 7}, \"place\": \"rdx\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 93c9490702b3da2a */
+/* specc: sha256 5f50d339f2a72417 */
