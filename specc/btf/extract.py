@@ -71,9 +71,11 @@ def _extract(data: bytes | memoryview, name: str, module: str | None, depth: int
         if inside is None:
             raise stop("SP232", f"`{name}` is an archive of object files or the like, not a Debian package", None)
         member, view = inside
-        return _labelled("Debian package", _stream(_opened(view, member), name, module, depth + 1, first=True))
+        found = _stream(_opened(view, member), name, module, depth + 1, first=True)
+        return replace(found, what=f"Debian package, {found.what}")
     if archive.is_tar(head) or unpack.compression(head):
-        return _stream(_opened(data, name), name, module, depth + 1, first=False)
+        found = _stream(_opened(data, name), name, module, depth + 1, first=False)
+        return replace(found, what=f"{unpack.compression(head) or 'tar'}, {found.what}")
     start = bytes(head[:4]).hex(" ") or "nothing"
     raise stop(
         "SP232",
@@ -81,10 +83,6 @@ def _extract(data: bytes | memoryview, name: str, module: str | None, depth: int
         None,
         help="give raw BTF, an ELF file, a kernel image (vmlinuz), a Debian package, or a .tar.xz of them",
     )
-
-
-def _labelled(label: str, found: Found) -> Found:
-    return replace(found, what=f"{label}, {found.what}")
 
 
 def _opened(data: bytes | memoryview, name: str) -> Stream:
@@ -96,7 +94,7 @@ def _stream(stream: Stream, name: str, module: str | None, depth: int, *, first:
     if depth > _DEEPEST:
         raise stop("SP232", f"`{name}` is packed in itself more than {_DEEPEST} times", None)
     if not archive.is_tar(stream.peek(512)):
-        return _labelled("compressed", _extract(stream.rest(), name, module, depth))
+        return _extract(stream.rest(), name, module, depth)
     found: list[tuple[str, Found]] = []
     seen: list[str] = []
     for member in archive.members(stream):
@@ -112,19 +110,17 @@ def _stream(stream: Stream, name: str, module: str | None, depth: int, *, first:
         found.append((member.name, made))
         if first:
             break
-    match found:
-        case [(_, only)]:
-            return only
-        case []:
-            raise _nothing(name, module, seen)
-        case _:
-            raise stop(
-                "SP244",
-                f"`{name}` holds {len(found)} kernels or modules that fit",
-                None,
-                notes=[", ".join(member for member, _ in found[:8])],
-                help="unpack it, and give the one that is meant",
-            )
+    if not found:
+        raise _nothing(name, module, seen)
+    if len({made.data for _, made in found}) > 1:  # a kernel's image and its BTF beside each other are one
+        raise stop(
+            "SP244",
+            f"`{name}` holds {len(found)} kernels or modules that fit",
+            None,
+            notes=[", ".join(member for member, _ in found)],
+            help="unpack it, and give the one that is meant",
+        )
+    return found[0][1]
 
 
 def _fits(name: str, module: str | None) -> tuple[bool, list[str]]:

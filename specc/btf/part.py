@@ -113,15 +113,27 @@ class _Selection:
         self.declared: Final[set[int]] = set()
         self._pending: Final[list[tuple[int, bool]]] = []  # (id, behind a pointer)
         self._seen: Final[set[tuple[int, bool]]] = set()
+        self._specialised: dict[str, list[str]] | None = None
 
     def function(self, name: str) -> bool:
         """Want all functions of that name; False when there is none."""
         found = _everywhere(self.blob, name, {B.FUNC})
-        if found:
-            copies = [n for n in self._functions() if n.startswith(f"{name}.")]
-            for i in (*found, *(i for copy in copies for i in _everywhere(self.blob, copy, {B.FUNC}))):
-                self.want(i)
+        for i in found:
+            self.want(i)
+        for copy in self._copies().get(name, ()) if found else ():
+            self.function(copy)
         return bool(found)
+
+    def _copies(self) -> dict[str, list[str]]:
+        """The copies that the compiler specialised, by the name of the function: "f.isra.0" and "f.cold" of "f"."""
+        if self._specialised is None:
+            names = self.btf.functions() + (self.btf.base.functions() if self.btf.base else [])
+            self._specialised = {}
+            for name in dict.fromkeys(names):
+                plain, dot, _ = name.partition(".")
+                if dot:
+                    self._specialised.setdefault(plain, []).append(name)
+        return self._specialised
 
     def base_types(self) -> None:
         for i in _of_kind(self.blob, _BASE_TYPES):
@@ -161,9 +173,6 @@ class _Selection:
         record = self.blob.record(type_id)
         return record.kind == B.ENUM64 or (record.kind == B.ENUM and record.flag)
 
-    def _functions(self) -> list[str]:
-        return self.btf.functions() + (self.btf.base.functions() if self.btf.base else [])
-
     def want(self, type_id: int, behind: bool = False) -> None:
         if type_id and (type_id, behind) not in self._seen:
             self._seen.add((type_id, behind))
@@ -182,8 +191,7 @@ class _Selection:
         if record.kind == B.FWD or (behind and record.kind in _RECORDS and record.name_offset):
             self.declared.add(record.id)
             return
-        if record.id not in self.kept:
-            self.kept.add(record.id)
+        self.kept.add(record.id)
         if record.name_offset and record.kind in (*_RECORDS, *_ENUMS, B.TYPEDEF):
             kinds = _ENUMS if record.kind in _ENUMS else {record.kind}
             for i in self.btf.ids_named(self.blob.text(record.name_offset), kinds):

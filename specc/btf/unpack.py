@@ -98,11 +98,11 @@ class Stream:
         while size > 0:
             size -= len(self.read(min(size, _PIECE)))
 
-    def rest(self, limit: int = LARGEST) -> bytes:
-        """All that is left."""
-        taken = self.peek(limit + 1)
-        if len(taken) > limit:
-            raise too_large(self.name, limit)
+    def rest(self) -> bytes:
+        """All that is left, at most LARGEST."""
+        taken = self.peek(LARGEST + 1)
+        if len(taken) > LARGEST:
+            raise too_large(self.name, LARGEST)
         self._ready, self._at = b"", 0
         self.taken += len(taken)
         return taken
