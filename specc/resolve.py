@@ -156,7 +156,8 @@ def _as_compiled(probe: ProbeSpec, known: Resolved, sources: Sources) -> Resolve
             help="take the declaration that the program was compiled with",
         )
     placement = found.subprogram.adjust(found.subprogram.by_abi(ours))
-    return known if placement == known.placement else replace(known, placement=placement, build=found.identity)
+    copy = probe.target is not None and probe.target.symbol is not None and "." in probe.target.symbol.text
+    return known if placement == known.placement and not copy else replace(known, placement=placement, build=found.identity)
 
 
 def _unknown_copy(symbol: Word, why: str) -> Stop:

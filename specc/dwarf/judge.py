@@ -176,8 +176,9 @@ def _confirmed(facts: Facts, placement: Placement) -> list[Verdict]:
 def _confirmation(facts: Facts, argument: Argument, told: AtEntry) -> Verdict:
     if not argument.size or not argument.pieces:
         return _HOLDS
-    if argument.pieces[0].where == STACK and isinstance(bare(argument.type), Record) and not facts.changeable:
-        return _HOLDS  # a record in memory is always passed: callers copy it, used or not
+    if argument.pieces[0].where == STACK and isinstance(bare(argument.type), Record):
+        # LLVM infers that a function does not read the memory, and then its callers do not write it.
+        return Verdict("callers that clang knows do not fill a record on the stack that the function does not read")
     if told.kind == PLACE and not _differ(told.pieces, argument.pieces):
         return _HOLDS
     registers = {u.where for u in told.uses}

@@ -39,6 +39,7 @@ from specc.run.kernel_target import (
 )
 from specc.run.system import has_capability, missing_capabilities, raise_file_limit, wait_for_programs
 from specc.run.tracefs import find_tracefs, remove_leftovers
+from specc.run.user_target import check_user_code
 
 RETURN_KINDS: Final = frozenset({"kretprobe", "uretprobe", "kretsyscall"})
 _SHOWN_LOG_LINES: Final = 12
@@ -296,6 +297,7 @@ def _check_targets(
         except Stop as problem:
             found = [problem.diagnostic]
         report.diagnostics += [_placed(d, options.where(probe.name)) for d in found]
+    check_user_code(users, places, options.where, report, force=options.force)
     return places, check_kernel(description.probes, options.where, report, force=options.force)
 
 

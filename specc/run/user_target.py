@@ -1,0 +1,89 @@
+"""Whether the functions in the files of this machine are those that an object was compiled for.
+
+In: user probes of a description, and where they go.  Out: findings; none when all is well.
+
+    check_user_code(probes, places, where, report, force=False)
+
+A file with the build id that the object carries is the one that was read. In another, debug information must say that
+the declaration holds there too, and that the arguments are where the programs read them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+from specc.describe import ProbeDescription
+from specc.diagnostics import Diagnostic, Location, Report, Severity, Stop
+from specc.elf import NotElf
+from specc.ir import Role
+from specc.locate import UserPlace
+
+Where = Callable[[str], Location | None]
+
+
+def check_user_code(
+    probes: Sequence[ProbeDescription], places: Mapping[str, UserPlace], where: Where, report: Report, *, force: bool
+) -> None:
+    """Report each probe whose function has other arguments, or has them elsewhere, than its programs were made for."""
+    for probe in probes:
+        place = places.get(probe.name)
+        if place is None or place.symbol is None or probe.declaration is None or not probe.used:
+            continue
+        for message, notes in _problems(probe, place):
+            report.diagnostics.append(
+                Diagnostic(
+                    "SP276",
+                    message,
+                    where(probe.name),
+                    notes,
+                    "values may be wrong: --force was given"
+                    if force
+                    else "build the spec with the file of this machine (--force runs it all the same)",
+                    Severity.WARNING if force else Severity.ERROR,
+                )
+            )
+
+
+def _problems(probe: ProbeDescription, place: UserPlace) -> list[tuple[str, tuple[str, ...]]]:
+    from specc.prototype import spell_prototype
+    from specc.user_code import described, disagreements, identity, moved
+
+    assert probe.target is not None and probe.declaration is not None and place.symbol is not None
+    built, name, symbol = probe.target.build, os.path.basename(probe.target.path), place.symbol.name
+    try:
+        now = identity(place.path) if built is not None else None
+    except (OSError, NotElf) as problem:
+        return [(f"cannot read `{place.path}`: {problem}", ())]
+    if built is not None and now == built:
+        return []
+    ids = (f"build id there: {now}", f"compiled in: {built}") if built is not None else ()
+    try:
+        found = described(place, name, None, declared=True)
+    except Stop as problem:
+        return [(problem.diagnostic.message, (*problem.diagnostic.notes, *ids))]
+    if found is None:
+        if built is None:
+            return []  # a declaration that a person gave, and nothing to compare it with
+        return [
+            (
+                f"`{place.path}` is not the file that the places of `{symbol}`'s arguments were read from",
+                (*ids, "it has no debug information, so nobody can tell where they are there"),
+            )
+        ]
+    ours, theirs = probe.declaration, found.subprogram.prototype
+    different = disagreements(ours, theirs, list(probe.used))
+    if different:
+        both = (f"{ours.source or 'the spec'}: {spell_prototype(ours)}", f"{theirs.source}: {spell_prototype(theirs)}")
+        return [
+            (f"`{symbol}` is declared differently in `{place.path}`: {different[0]}", (*different[1:], *both, *ids))
+        ]
+    fields = [f for f in probe.event.fields if f.role is Role.VALUE]
+    # Without `args` in the spec, fields are called as the arguments are; with them, they are in their order.
+    named = {f.record_key: f.place for f in fields}
+    same_order = len(fields) == len(probe.used)
+    read = {u: f.place for u, f in zip(probe.used, fields, strict=True)} if same_order else named
+    elsewhere = moved(ours, found.subprogram, read)
+    if not elsewhere:
+        return []
+    return [(f"arguments of `{symbol}` are elsewhere in `{place.path}`: {elsewhere[0]}", (*elsewhere[1:], *ids))]
