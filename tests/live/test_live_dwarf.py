@@ -1,0 +1,115 @@
+"""Optimised programs and their own debug information: every value that a probe records is what was passed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from specc.diagnostics import Stop
+from specc.dwarf import Subprogram, open_dwarf
+from specc.elf import STT_FUNC, read_elf, symbols
+
+from .build import live
+from .changed import MEMBERS, RUNTIME, Function, source, told
+
+SEED = int(os.environ["SPECC_SEED"])
+FUNCTIONS = 48
+
+GCC = [("gcc", level) for level in ("-O1", "-O2", "-O3", "-Os")]
+CLANG = [(c, level) for c in ("clang-14", "clang-19", "clang") for level in ("-O1", "-O2", "-O3")]
+MATRIX = [(c, level) for c, level in (*GCC, *CLANG) if shutil.which(c)]
+MATRIX = [m for i, m in enumerate(MATRIX) if os.path.realpath(shutil.which(m[0]) or "") not in
+          {os.path.realpath(shutil.which(c) or "") for c, level in MATRIX[:i] if level == m[1]}]  # fmt: skip
+# Debug information without what makes entries certain, link-time optimisation, and none at all.
+ODD = [("gcc", "-O2 -gno-variable-location-views"), ("gcc", "-O2 -gdwarf-4 -gstrict-dwarf"), ("gcc", "-O2 -fno-var-tracking"),
+       ("gcc", "-O2 -gdwarf-4"), ("gcc", "-O2 -flto -fuse-linker-plugin"), ("gcc", "-O0"), ("clang-14", "-O2 -gdwarf-4"),
+       ("clang-19", "-O0"), ("clang-14", "-O0"), ("clang-19", "-Os -fPIC -pie"), ("clang-19", "-Og")]  # fmt: skip
+
+
+def compiled(folder: Path, compiler: str, flags: str, text: str) -> Path:
+    (folder / "f.c").write_text(text)
+    (folder / "main.c").write_text(RUNTIME)
+    command = [compiler, "-g", *flags.split(), "-w", "f.c", "main.c", "-o", "program"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder / "program"
+
+
+def described(path: Path) -> Iterator[tuple[str, Subprogram]]:
+    """Every function of the generated source, its copies too, that can be probed at all."""
+    dwarf = open_dwarf(str(path), path.name)
+    assert dwarf is not None
+    for symbol in symbols(read_elf(path.read_bytes())):
+        if symbol.type == STT_FUNC and symbol.name[0] == "f" and symbol.name.partition(".")[0][1:].isdigit():
+            try:
+                yield symbol.name, dwarf.find(symbol)
+            except Stop as problem:
+                assert problem.diagnostic.code == "SP271", problem.diagnostic.message
+
+
+def spec_of(path: Path, found: dict[str, Subprogram]) -> str:
+    lines = ["specc: 1", "name: changed", "fields: [tid]", "buffer: {ring: 4MiB}", "probes:"]
+    for number, (name, subprogram) in enumerate(found.items()):
+        lines += [f"  - name: e{number}", f"    uprobe: {{path: {path}, symbol: {name}}}"]
+        if subprogram.placement.result.readable:
+            lines += [f"  - name: r{number}", f"    uretprobe: {{path: {path}, symbol: {name}}}", "    args: [return]"]
+    return "\n".join(lines) + "\n"
+
+
+def recorded(event: dict[str, Any], function: Function) -> dict[str, int]:
+    values: dict[str, int] = {}
+    for p in function.parameters:
+        if p.name in event and p.type in MEMBERS:
+            values |= {f"{p.name}.{m}": event[p.name][m] for m in MEMBERS[p.type]}
+        elif p.name in event and p.type != "double":
+            value = event[p.name]
+            values[p.name] = value - (1 << 64) * (value >> 63) if value >= 0 else value  # addresses as C's long
+    return values
+
+
+def check_program(folder: Path, compiler: str, flags: str, seed: int) -> tuple[int, int]:
+    """Runs one program under its probes. How many values were compared, and how many arguments were refused."""
+    import specc
+
+    text, functions = source(seed, FUNCTIONS)
+    by_name = {f.name: f for f in functions}
+    path = compiled(folder, compiler, flags, text)
+    found = dict(described(path))
+    spec = folder / "changed.yaml"
+    spec.write_text(spec_of(path, found))
+    names = list(found)
+    events: list[dict[str, Any]] = []
+    with specc.open(spec) as probe:
+        subprocess.run([path, folder / "out", str(seed)], check=True, timeout=60)
+        probe._session.detach()
+        for batch in probe._session.poll(0):
+            events += [probe._decoder.decode(record) for record in batch]
+        assert (probe.lost, probe.missed) == (0, 0)
+    passed = told(folder / "out")
+    compared = 0
+    for event in events:
+        symbol = names[int(event["probe"][1:])]
+        function = by_name[symbol.partition(".")[0]]
+        what = f"{compiler} {flags} seed {seed}: {symbol}: {function.declaration()}: {event}"
+        if event["probe"][0] == "r":
+            assert event["return"] in passed.results[function.name], what
+            compared += 1
+            continue
+        values = recorded(event, function)
+        calls = passed.calls.get(function.name, [])
+        assert any(values.items() <= call.items() for call in calls), f"{what}\npassed: {calls}"
+        compared += len(values)
+    refused = sum(not a.readable for s in found.values() for a in s.placement.arguments)
+    return compared, refused
+
+
+@live
+@pytest.mark.parametrize(("compiler", "flags"), [*MATRIX, *(o for o in ODD if shutil.which(o[0]))])
+def test_every_recorded_value_was_passed(compiler: str, flags: str, tmp_path: Path) -> None:
+    compared, _ = check_program(tmp_path, compiler, flags, SEED)
+    assert compared > FUNCTIONS, "so few values that something is refused that was not before"
