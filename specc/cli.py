@@ -80,7 +80,8 @@ def _parser(only: str | None = None) -> argparse.ArgumentParser:
 
     show = command("show", "show where every argument of a function is, or a spec's events", source, header)
     show.add_argument("function", nargs="?", metavar="FUNCTION or SPEC")
-    show.add_argument("--all", action="store_true", help="every function of the headers or of the BTF")
+    show.add_argument("--elf", metavar="FILE", help="the function is in this program or library: by its debug information, and compared with a header")  # fmt: skip
+    show.add_argument("--all", action="store_true", help="every function of the headers, of the BTF or of the ELF file")
     show.add_argument("--format", choices=("text", "json"), default="text", help="a picture (default) or JSON")
     show.add_argument("--kernel", action="store_true", help="the header's functions are kernel code, where floating arguments cannot be told")  # fmt: skip
 

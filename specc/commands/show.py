@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from specc.commands.common import FINE, SUFFIXES, USAGE, exit_code, tell
 from specc.diagnostics import Location, Report, Sources, Stop, did_you_mean, stop
@@ -15,6 +16,10 @@ from specc.noun import replace
 from specc.pipeline import Session, front
 from specc.pipeline import session as open_session
 from specc.prototype import Prototype
+
+if TYPE_CHECKING:
+    from specc.dwarf import Subprogram
+    from specc.place import Placement
 
 COMMAND_LINE: Final = "<command line>"
 
@@ -28,29 +33,74 @@ def run(options: argparse.Namespace) -> int:
     if options.function is not None and options.function.endswith(SUFFIXES):
         return _spec(options, session, report)
     try:
-        prototypes = list(prototypes_named(options, session))
+        placed = list(_placed(options, session))
     except Stop as problem:
         report.diagnostics.append(problem.diagnostic)
         tell(report, options.output_format, command_line(options))
         return exit_code(report)
-    _print(options, prototypes)
+    _print(options, placed)
     return FINE
 
 
-def _print(options: argparse.Namespace, prototypes: list[Prototype]) -> None:
+def _placed(options: argparse.Namespace, session: Session) -> Iterator[tuple[Prototype, Placement]]:
+    """What the arguments name, with its places. Raises Stop."""
     from specc.abi import place_arguments
-    from specc.show import show_json, show_text
 
+    if options.elf and not (options.header or options.prototype):
+        yield from _from_elf(options)
+        return
     # What only BTF describes is kernel code; a header says nothing about who compiles it, so it is taken as user code
     # unless the user says otherwise.
     kernel = options.kernel or not (options.header or options.prototype)
-    # The compiler calls a header that was named `x.h` `./x.h`.
-    named = (replace(p, source=p.source.removeprefix("./")) for p in prototypes)
-    placed = ((p, place_arguments(p, kernel=kernel)) for p in named)
+    for prototype in prototypes_named(options, session):
+        # The compiler calls a header that was named `x.h` `./x.h`.
+        named = replace(prototype, source=prototype.source.removeprefix("./"))
+        code = _in_elf(options.elf, prototype.name, declared=True) if options.elf else None
+        if code is None:
+            yield named, place_arguments(named, kernel=kernel)
+        else:
+            yield named, code.adjust(code.by_abi(named))
+
+
+def _from_elf(options: argparse.Namespace) -> Iterator[tuple[Prototype, Placement]]:
+    from specc.dwarf import open_dwarf
+    from specc.locate import find_file
+
+    if not options.all:
+        found = _in_elf(options.elf, options.function, declared=False)
+        assert found is not None
+        yield found.prototype, found.placement
+        return
+    dwarf = open_dwarf(find_file(options.elf, None, os.environ), Path(options.elf).name)
+    if dwarf is None:
+        raise _without_debug_information(options.elf)
+    for one in dwarf.functions():
+        yield replace(one.prototype, name=one.symbol), one.placement
+
+
+def _in_elf(path: str, function: str, *, declared: bool) -> Subprogram | None:
+    """A function of an ELF file as its debug information has it; None when that says nothing and need not."""
+    from specc.ir import Target
+    from specc.user_code import described, find_place
+
+    found = described(find_place(Target(path, function, 0, None), None), Path(path).name, None, declared=declared)
+    if found is None and not declared:
+        raise _without_debug_information(path)
+    return found.subprogram if found is not None else None
+
+
+def _without_debug_information(path: str) -> Stop:
+    return stop("SP272", f"`{path}` has no debug information", None,
+                help="compile it with -g, install its debug package, or give --header or --prototype")  # fmt: skip
+
+
+def _print(options: argparse.Namespace, placed: list[tuple[Prototype, Placement]]) -> None:
+    from specc.show import show_json, show_text
+
     if options.format == "json":
         shown = (show_json(p, placement) for p, placement in placed)
         if not options.all:
-            print(json.dumps(next(shown), indent=1))
+            print(json.dumps(next(iter(shown)), indent=1))
             return
         # A line per function: tens of thousands of them are made and read as they come.
         sys.stdout.write("[")
