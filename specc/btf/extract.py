@@ -45,7 +45,10 @@ class Found:
 
 def extract(data: bytes | memoryview, name: str, module: str | None = None) -> Found:
     """The BTF of a kernel in this file, or of one of its modules. Raises Stop."""
-    return _extract(data, name, module, 0)
+    found = _extract(data, name, module, 0)
+    if module is not None and not _same_module(found.module, module):
+        raise _nothing(name, module, [])
+    return found
 
 
 def is_container(head: bytes) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from specc.btf.reader import Btf
 from specc.diagnostics import Stop, stop
+from specc.noun import replace
 
 if TYPE_CHECKING:
     import mmap
@@ -45,19 +46,13 @@ def open_file(path: Path, base: Path | None = None, module: str | None = None) -
 
     A module's base is the kernel in `base`, else the one in the same package, else what the module brings along.
     """
-    from specc.btf.extract import Found, extract
+    from specc.btf.extract import extract
 
     data = _read(path)
-    if bytes(data[:2]) == _BTF:
-        running = path.parent == RUNNING.parent
-        found = Found(
-            bytes(data),
-            "BTF of the running kernel" if running else "raw BTF",
-            release=os.uname().release if running else "",
-            module=path.name if running and path != RUNNING else "",
-        )
-    else:
-        found = extract(data, path.name, module)
+    found = extract(data, path.name, module)
+    if path.parent == RUNNING.parent:
+        own = "" if path == RUNNING else path.name
+        found = replace(found, what="BTF of the running kernel", release=os.uname().release, module=own)
     below: Btf | None = None
     if base is not None:
         below, kernel = open_file(base)
