@@ -74,9 +74,9 @@ static __always_inline __u64 in_register(struct pt_regs *ctx, __u32 place)
 	}
 }
 
-static __always_inline __u64 argument(struct pt_regs *ctx, const __u64 *stack, __u32 first, __u32 place)
+static __always_inline __u64 argument(struct pt_regs *ctx, const __u64 *stack, const volatile __u32 *first, __u32 place)
 {
-	return place < 8 ? in_register(ctx, place) : stack[(place - first) / 8];
+	return place < 8 ? in_register(ctx, place) : stack[(place - *first) / 8];
 }
 
 /* Where targets differ, a loader that does not set the places may load this only into kernels that they are right for, as
@@ -225,11 +225,11 @@ int gup_gup(struct pt_regs *ctx)
 	if (gup_gup_at.__length)
 		e->stack_error = bpf_probe_read_kernel(stack, gup_gup_at.__length, (const void *)(ctx->sp + gup_gup_at.__first));
 	e->absent = gup_gup_at.__absent;
-	e->start = argument(ctx, stack, gup_gup_at.__first, gup_gup_at.start);
-	e->nr_pages = argument(ctx, stack, gup_gup_at.__first, gup_gup_at.nr_pages);
-	e->gup_flags = (__u32)argument(ctx, stack, gup_gup_at.__first, gup_gup_at.gup_flags);
-	e->vmas = argument(ctx, stack, gup_gup_at.__first, gup_gup_at.vmas);
-	e->locked = argument(ctx, stack, gup_gup_at.__first, gup_gup_at.locked);
+	e->start = argument(ctx, stack, &gup_gup_at.__first, gup_gup_at.start);
+	e->nr_pages = argument(ctx, stack, &gup_gup_at.__first, gup_gup_at.nr_pages);
+	e->gup_flags = (__u32)argument(ctx, stack, &gup_gup_at.__first, gup_gup_at.gup_flags);
+	e->vmas = argument(ctx, stack, &gup_gup_at.__first, gup_gup_at.vmas);
+	e->locked = argument(ctx, stack, &gup_gup_at.__first, gup_gup_at.locked);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
@@ -313,8 +313,8 @@ int gup_gup_done_entry(struct pt_regs *ctx)
 	s->stack_error = 0;
 	if (gup_gup_done_at.__length)
 		s->stack_error = bpf_probe_read_kernel(stack, gup_gup_done_at.__length, (const void *)(ctx->sp + gup_gup_done_at.__first));
-	s->start = argument(ctx, stack, gup_gup_done_at.__first, gup_gup_done_at.start);
-	s->nr_pages = argument(ctx, stack, gup_gup_done_at.__first, gup_gup_done_at.nr_pages);
+	s->start = argument(ctx, stack, &gup_gup_done_at.__first, gup_gup_done_at.start);
+	s->nr_pages = argument(ctx, stack, &gup_gup_done_at.__first, gup_gup_done_at.nr_pages);
 	bpf_map_update_elem(&gup_gup_done_calls, &frame, s, BPF_ANY);
 	return 0;
 }
@@ -399,4 +399,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 56, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 0ba77e9533034287 */
+/* specc: sha256 12b5245518de15f0 */

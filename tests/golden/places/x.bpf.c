@@ -70,9 +70,9 @@ static __always_inline __u64 in_register(struct pt_regs *ctx, __u32 place)
 	}
 }
 
-static __always_inline __u64 argument(struct pt_regs *ctx, const __u64 *stack, __u32 first, __u32 place)
+static __always_inline __u64 argument(struct pt_regs *ctx, const __u64 *stack, const volatile __u32 *first, __u32 place)
 {
-	return place < 8 ? in_register(ctx, place) : stack[(place - first) / 8];
+	return place < 8 ? in_register(ctx, place) : stack[(place - *first) / 8];
 }
 
 /* The words of a trampoline's context are numbered from 1: the arguments flattened in their order, then the result. */
@@ -252,9 +252,9 @@ int x___get_user_pages(struct pt_regs *ctx)
 	if (x___get_user_pages_at.__length)
 		e->stack_error = bpf_probe_read_kernel(stack, x___get_user_pages_at.__length, (const void *)(ctx->sp + x___get_user_pages_at.__first));
 	e->absent = x___get_user_pages_at.__absent;
-	e->start = argument(ctx, stack, x___get_user_pages_at.__first, x___get_user_pages_at.start);
-	e->vmas = argument(ctx, stack, x___get_user_pages_at.__first, x___get_user_pages_at.vmas);
-	e->locked = argument(ctx, stack, x___get_user_pages_at.__first, x___get_user_pages_at.locked);
+	e->start = argument(ctx, stack, &x___get_user_pages_at.__first, x___get_user_pages_at.start);
+	e->vmas = argument(ctx, stack, &x___get_user_pages_at.__first, x___get_user_pages_at.vmas);
+	e->locked = argument(ctx, stack, &x___get_user_pages_at.__first, x___get_user_pages_at.locked);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
@@ -327,7 +327,7 @@ int x_done_entry(struct pt_regs *ctx)
 	s->stack_error = 0;
 	if (x_done_at.__length)
 		s->stack_error = bpf_probe_read_kernel(stack, x_done_at.__length, (const void *)(ctx->sp + x_done_at.__first));
-	s->locked = argument(ctx, stack, x_done_at.__first, x_done_at.locked);
+	s->locked = argument(ctx, stack, &x_done_at.__first, x_done_at.locked);
 	bpf_map_update_elem(&x_done_calls, &frame, s, BPF_ANY);
 	return 0;
 }
@@ -539,4 +539,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"gid\", \"at\": 24, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": {\"typedef\": \"kgid_t\", \"of\": 7}, \"place\": \"rdx\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 5f50d339f2a72417 */
+/* specc: sha256 8d2760f2a0dd203d */
