@@ -6,7 +6,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,12 +34,14 @@ def run(options: argparse.Namespace) -> int:
     if options.function is not None and options.function.endswith(SUFFIXES):
         return _spec(options, session, report)
     try:
-        placed = list(_placed(options, session))
+        # What can be refused is, before the first one is given; the places of many are computed as they are printed.
+        placed = _placed(options, session)
+        first = list(islice(placed, 1))
     except Stop as problem:
         report.diagnostics.append(problem.diagnostic)
         tell(report, options.output_format, command_line(options))
         return exit_code(report)
-    _print(options, placed)
+    _print(options, chain(first, placed))
     return FINE
 
 
@@ -52,7 +55,7 @@ def _placed(options: argparse.Namespace, session: Session) -> Iterator[tuple[Pro
     # What only BTF describes is kernel code; a header says nothing about who compiles it, so it is taken as user code
     # unless the user says otherwise.
     kernel = options.kernel or not (options.header or options.prototype)
-    for prototype in prototypes_named(options, session):
+    for prototype in list(prototypes_named(options, session)):
         # The compiler calls a header that was named `x.h` `./x.h`.
         named = replace(prototype, source=prototype.source.removeprefix("./"))
         code = _in_elf(options.elf, prototype.name, declared=True) if options.elf else None
@@ -71,10 +74,10 @@ def _from_elf(options: argparse.Namespace) -> Iterator[tuple[Prototype, Placemen
         assert found is not None
         yield found.prototype, found.placement
         return
-    dwarf = open_dwarf(find_file(options.elf, None, os.environ), Path(options.elf).name)
+    dwarf = open_dwarf(find_file(_path(options.elf), None, os.environ), Path(options.elf).name)
     if dwarf is None:
         raise _without_debug_information(options.elf)
-    for one in dwarf.functions():
+    for one in list(dwarf.functions()):
         yield replace(one.prototype, name=one.symbol), one.placement
 
 
@@ -83,10 +86,17 @@ def _in_elf(path: str, function: str, *, declared: bool) -> Subprogram | None:
     from specc.ir import Target
     from specc.user_code import described, find_place
 
-    found = described(find_place(Target(path, function, 0, None), None), Path(path).name, None, declared=declared)
+    found = described(
+        find_place(Target(_path(path), function, 0, None), None), Path(path).name, None, declared=declared
+    )
     if found is None and not declared:
         raise _without_debug_information(path)
     return found.subprogram if found is not None else None
+
+
+def _path(name: str) -> str:
+    """A file of the working directory comes before a program of the same name in $PATH."""
+    return f"./{name}" if "/" not in name and os.path.isfile(name) else name
 
 
 def _without_debug_information(path: str) -> Stop:
@@ -94,13 +104,13 @@ def _without_debug_information(path: str) -> Stop:
                 help="compile it with -g, install its debug package, or give --header or --prototype")  # fmt: skip
 
 
-def _print(options: argparse.Namespace, placed: list[tuple[Prototype, Placement]]) -> None:
+def _print(options: argparse.Namespace, placed: Iterable[tuple[Prototype, Placement]]) -> None:
     from specc.show import show_json, show_text
 
     if options.format == "json":
         shown = (show_json(p, placement) for p, placement in placed)
         if not options.all:
-            print(json.dumps(next(iter(shown)), indent=1))
+            print(json.dumps(next(shown), indent=1))
             return
         # A line per function: tens of thousands of them are made and read as they come.
         sys.stdout.write("[")
