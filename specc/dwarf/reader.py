@@ -82,6 +82,8 @@ class Dwarf:
         self.debug_path: Final = debug_path
         self._types: Final = Types()
         self._units: dict[int, list[Die]] = {}
+        self._addresses: Any = None
+        self._covered: list[tuple[int, int, Any]] | None = None
         try:
             with open(debug_path, "rb") as file:
                 self._info: Final[Any] = ELFFile(file, self._alternative).get_dwarf_info()
@@ -173,18 +175,16 @@ class Dwarf:
     # ---- where in the file a function is
 
     def _unit_at(self, address: int) -> Any:
-        aranges = self._info.get_aranges()
-        if aranges is not None:
-            offset = aranges.cu_offset_at_addr(address)
-            if offset is not None:
-                return self._info.get_CU_at(offset)
-        for unit in self._info.iter_CUs():
-            if self._covers(unit.get_top_DIE(), address):
-                return unit
-        return None
-
-    def _covers(self, die: Die, address: int) -> bool:
-        return any(start <= address < end for start, end in self._ranges(die))
+        """The unit with the code at an address: by .debug_aranges, which few files lack, or by asking all units."""
+        if self._addresses is None:
+            self._addresses = self._info.get_aranges() or False
+        offset = self._addresses.cu_offset_at_addr(address) if self._addresses else None
+        if offset is not None:
+            return self._info.get_CU_at(offset)
+        if self._covered is None:
+            tops = ((unit, unit.get_top_DIE()) for unit in self._info.iter_CUs())
+            self._covered = [(start, end, unit) for unit, top in tops for start, end in self._ranges(top)]
+        return next((unit for start, end, unit in self._covered if start <= address < end), None)
 
     def _ranges(self, die: Die) -> Iterator[tuple[int, int]]:
         """The addresses of an entry (DWARF 5, 2.17)."""
