@@ -76,6 +76,7 @@ def _parser(only: str | None = None) -> argparse.ArgumentParser:
 
     check = command("check", "find every error of every spec, and write nothing", source)
     check.add_argument("specs", nargs="*", metavar="SPEC or DIR", help="default: the directory specs")
+    check.add_argument("--format", choices=("text", "json"), default="text", help="where arguments are on each target: tables (default) or JSON")  # fmt: skip
     check.add_argument("--no-resolve", dest="resolve", action="store_false", help="check the text only, without prototypes")  # fmt: skip
 
     show = command("show", "show where every argument of a function is, or a spec's events", source, header)

@@ -135,7 +135,7 @@ def render(diagnostics: Sequence[Diagnostic], style: str, sources: Sources, *, c
     if style == "json":
         import json
 
-        return json.dumps({"version": 1, "diagnostics": [_as_json(d) for d in ordered]}, indent=2) + "\n"
+        return json.dumps({"version": 1, "diagnostics": [as_json(d) for d in ordered]}, indent=2) + "\n"
     if not ordered:
         return ""
     if style == "concise":
@@ -145,7 +145,7 @@ def render(diagnostics: Sequence[Diagnostic], style: str, sources: Sources, *, c
     return "\n".join(_full(d, sources, colour) for d in ordered)
 
 
-def _as_json(d: Diagnostic) -> dict[str, object]:
+def as_json(d: Diagnostic) -> dict[str, object]:
     w = d.where
     return {
         "code": d.code,

@@ -23,6 +23,7 @@ from specc.sources import Sources
 
 if TYPE_CHECKING:
     from specc.ir import Program
+    from specc.survey import Survey
 
 
 class Session:
@@ -38,11 +39,16 @@ def session(request: str | None, btf_files: Sequence[str] = ()) -> Session:
     return Session(cache(lambda: find_compiler(request)), [Path(b) for b in btf_files])
 
 
-def front(path: Path, session: Session, report: Report, *, resolve: bool = True) -> Program | None:
-    """A spec file to its program; None when errors were reported, or when `resolve` is off."""
+def front(
+    path: Path, session: Session, report: Report, *, resolve: bool = True, surveys: list[Survey] | None = None
+) -> Program | None:
+    """A spec file to its program; None when errors were reported, or when `resolve` is off.
+
+    `surveys` takes up what each probe of a kernel function is on every target.
+    """
     findings = Report()
     try:
-        program = _front(path, session, findings, resolve)
+        program = _front(path, session, findings, resolve, surveys)
     except Stop as problem:
         findings.diagnostics.append(problem.diagnostic)
         program = None
@@ -50,7 +56,7 @@ def front(path: Path, session: Session, report: Report, *, resolve: bool = True)
     return None if findings.failed else program
 
 
-def _front(path: Path, session: Session, report: Report, resolve: bool) -> Program | None:
+def _front(path: Path, session: Session, report: Report, resolve: bool, surveys: list[Survey] | None) -> Program | None:
     from specc.source import load
     from specc.spec import missing_files, read_spec
 
@@ -67,7 +73,7 @@ def _front(path: Path, session: Session, report: Report, resolve: bool) -> Progr
     from specc.resolve import resolve as resolve_prototypes
 
     prepare()
-    resolved = resolve_prototypes(spec, session.sources, report)
+    resolved = resolve_prototypes(spec, session.sources, report, surveys)
     # What has no prototype has been reported; the other probes' errors are told in the same run.
     return lower(spec, resolved, report)
 

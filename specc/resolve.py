@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specc.diagnostics import Location, Report, Stop, did_you_mean, stop
-from specc.lower.arguments import Elsewhere, Resolved
+from specc.kernel_code import compare_declared, look, on_targets
+from specc.lower.arguments import Resolved
 from specc.noun import replace
 from specc.prototype import CType, Prototype, spell_prototype
 from specc.sources import RUNNING_TARGET, Target
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
     from specc.btf import Btf
     from specc.headers import HeaderIndex
     from specc.sources import Sources
+    from specc.survey import Survey
     from specc.user_code import Described
 
 
-def resolve(spec: Spec, sources: Sources, report: Report) -> dict[str, Resolved]:
-    """The prototype and the places of every probe that has one; what is missing is reported."""
+def resolve(spec: Spec, sources: Sources, report: Report, surveys: list[Survey] | None = None) -> dict[str, Resolved]:
+    """The prototype and the places of every probe that has one; what is missing is reported.
+
+    `surveys` takes up what each probe of a kernel function is on every target.
+    """
     try:
         index = sources.headers(spec)
     except Stop as problem:
@@ -33,25 +38,48 @@ def resolve(spec: Spec, sources: Sources, report: Report) -> dict[str, Resolved]
     found: dict[str, Resolved] = {}
     for probe in spec.probes:
         try:
-            known = _probe(probe, spec, index, sources)
+            known = _probe(probe, spec, index, sources, report, surveys)
         except Stop as problem:
             report.diagnostics.append(problem.diagnostic)
             continue
         if known is not None:
-            _compare(spec, probe, known, sources, report)
             source = portable_source(known.prototype, Path(spec.path).parent)
             found[probe.name.text] = replace(known, prototype=replace(known.prototype, source=source))
     return found
 
 
-def _probe(probe: ProbeSpec, spec: Spec, index: HeaderIndex | None, sources: Sources) -> Resolved | None:
-    if probe.function is None or (probe.prototype is None and probe.args == ()):
-        return None  # nothing is named, and the reader of specs has seen to that
+def _probe(
+    probe: ProbeSpec,
+    spec: Spec,
+    index: HeaderIndex | None,
+    sources: Sources,
+    report: Report,
+    surveys: list[Survey] | None,
+) -> Resolved | None:
+    if probe.function is None:
+        return None
+    kernel = probe.kind in KERNEL_KINDS
+    if probe.prototype is None and probe.args == ():
+        # Nothing is named, and the reader of specs has seen to that.
+        if kernel and surveys is not None:
+            look(probe, sources.targets(spec), surveys)
+        return None
     prototype = _declared(probe, index)
     if prototype is not None:
-        return _as_compiled(probe, _resolved(probe, prototype, index, None), sources)
-    if probe.kind in KERNEL_KINDS:
-        return _from_targets(probe, spec, index, sources)
+        known = _as_compiled(probe, _resolved(probe, prototype, index, None), sources)
+        if kernel:
+            declared = portable_source(prototype, Path(spec.path).parent)
+            compare_declared(probe, known, declared, sources.targets(spec), report, surveys)
+        return known
+    if kernel:
+        targets = sources.targets(spec)
+        if not targets:
+            targets, surveys = (Target(RUNNING_TARGET, (sources.running_kernel(),)),), None
+        found = on_targets(probe, targets, report, surveys)
+        if found is None:
+            return None
+        known = _resolved(probe, found.prototype, index, found.btf)
+        return replace(known, target=found.target, elsewhere=found.elsewhere)
     if probe.kind in SYSCALL_KINDS:
         return _resolved(probe, _from_tracepoint(probe, index), index, None)
     return _from_dwarf(probe, index, sources)
@@ -95,20 +123,6 @@ def _from_tracepoint(probe: ProbeSpec, index: HeaderIndex | None) -> Prototype:
     return replace(prototype, where=None, source="the tracepoint format of the running kernel")
 
 
-def _from_targets(probe: ProbeSpec, spec: Spec, index: HeaderIndex | None, sources: Sources) -> Resolved:
-    """The function on each kernel that the spec is compiled for; without any, on the running one."""
-    from specc.abi import place_arguments
-
-    assert probe.function is not None
-    name, where = probe.function.text, probe.function.where
-    targets = sources.targets(spec) or (Target(RUNNING_TARGET, (sources.running_kernel(),)),)
-    found = [(target, *target.prototype(name, where)) for target in targets]
-    first, prototype, btf = found[0]
-    known = _resolved(probe, prototype, index, btf)
-    elsewhere = [Elsewhere(t.name, theirs, place_arguments(theirs, kernel=True)) for t, theirs, _ in found[1:]]
-    return replace(known, target=first.name, elsewhere=tuple(elsewhere))
-
-
 def _from_dwarf(probe: ProbeSpec, index: HeaderIndex | None, sources: Sources) -> Resolved:
     """The function as the debug information of its own file describes it, with its places in this very file."""
     from specc.user_code import Described
@@ -137,7 +151,8 @@ def _as_compiled(probe: ProbeSpec, known: Resolved, sources: Sources) -> Resolve
     found = _described(probe, sources, declared=True) if probe.target is not None else ""
     assert probe.function is not None
     if not isinstance(found, Described):
-        if probe.target is not None and probe.target.symbol is not None and "." in probe.target.symbol.text:
+        # The function's name: a dot in a symbol's version says nothing.
+        if probe.target is not None and probe.target.symbol is not None and "." in probe.function.text:
             raise _unknown_copy(probe.target.symbol, found)
         return known
     ours, theirs = known.prototype, found.subprogram.prototype
@@ -156,8 +171,12 @@ def _as_compiled(probe: ProbeSpec, known: Resolved, sources: Sources) -> Resolve
             help="take the declaration that the program was compiled with",
         )
     placement = found.subprogram.adjust(found.subprogram.by_abi(ours))
-    copy = probe.target is not None and probe.target.symbol is not None and "." in probe.target.symbol.text
-    return known if placement == known.placement and not copy else replace(known, placement=placement, build=found.identity)
+    copy = probe.target is not None and "." in probe.function.text
+    return (
+        known
+        if placement == known.placement and not copy
+        else replace(known, placement=placement, build=found.identity)
+    )
 
 
 def _unknown_copy(symbol: Word, why: str) -> Stop:
@@ -228,39 +247,3 @@ def portable_source(prototype: Prototype, base: Path) -> str:
         return (
             f"<{str(file).rpartition('/include/')[2]}>" if file.is_absolute() else f"{file.name}:{prototype.where.line}"
         )
-
-
-def _compare(spec: Spec, probe: ProbeSpec, known: Resolved, sources: Sources, report: Report) -> None:
-    """A header's prototype against the targets: they must agree on what the spec uses.
-
-    The running kernel is not asked here: the same spec gives the same output on every machine, and the kernel that
-    it is loaded into is compared when it is loaded.
-    """
-    if known.target or probe.kind not in KERNEL_KINDS or probe.function is None:
-        return
-    from specc.compare import argument_differences
-
-    ours = known.prototype
-    names = [a.name for a in ours.parameters if a.name] if probe.args is None else [a.name for a in probe.args]
-    try:
-        targets = sources.targets(spec)
-    except Stop as problem:
-        report.diagnostics.append(problem.diagnostic)
-        return
-    for target in targets:
-        # A name that stands for several functions there agrees when one of them does: which of them is probed is
-        # a question for the machine that runs the probe.
-        others = [(theirs, argument_differences(ours, theirs, names)) for theirs in target.find(probe.function.text)]
-        if others and all(found for _, found in others):
-            theirs, found = others[0]
-            report.error(
-                "SP209",
-                f"`{ours.name}` is declared differently in {theirs.source}: {found[0]}",
-                probe.function.where,
-                notes=[
-                    *(f"also: {difference}" for difference in found[1:]),
-                    f"{ours.source}: {spell_prototype(ours)}",
-                    f"{theirs.source}: {spell_prototype(theirs)}",
-                ],
-                help="take the declaration of the kernel that is probed",
-            )

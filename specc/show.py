@@ -48,16 +48,16 @@ def _argument_json(name: str, argument: Argument) -> dict[str, object]:
         "class": argument.cls,
         "readable": argument.readable,
         "reason": argument.reason,
-        "pieces": [_piece_json(p) for p in argument.pieces],
+        "pieces": [piece_json(p) for p in argument.pieces],
     }
     if argument.alternatives:
         described["alternatives"] = [
-            {"by": who, "pieces": [_piece_json(p) for p in pieces]} for who, pieces in argument.alternatives
+            {"by": who, "pieces": [piece_json(p) for p in pieces]} for who, pieces in argument.alternatives
         ]
     return described
 
 
-def _piece_json(piece: Piece) -> dict[str, object]:
+def piece_json(piece: Piece) -> dict[str, object]:
     base: dict[str, object] = {"arg_offset": piece.arg_offset, "size": piece.size, "where": piece.where}
     if piece.where == STACK:
         return base | {"stack_offset": piece.stack_offset}

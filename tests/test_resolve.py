@@ -70,7 +70,7 @@ def test_every_target_must_know_the_function(tmp_path: Path) -> None:
     first, second = btf_of(tmp_path, "first", "int other(int x);"), btf_of(tmp_path, "second", NEW)
     program, text = compiled(tmp_path, "probes: [{kprobe: f, args: [locked]}]", first, second)
     assert program is None
-    assert text.startswith("DIR/spec.yaml:4:19: SP234 no function `f` in the BTF of first.o ")
+    assert text.startswith("DIR/spec.yaml:4:19: SP254 on first.o: there is no function `f` ")
 
 
 def test_header_and_btf_disagree(tmp_path: Path) -> None:

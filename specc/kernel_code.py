@@ -1,0 +1,119 @@
+"""A probed kernel function on each kernel that its spec is compiled for.
+
+In: a probe and its targets.  Out: the prototype that counts with those of the others; findings where they differ in what
+the probe uses (SP250 to SP254), or a declaration of the spec in what it says (SP209).
+
+    found = on_targets(probe, targets, report, surveys)
+    found.prototype, found.btf                 # those of the first target
+    found.elsewhere                            # (Elsewhere("6.12", prototype, placement),): others, where all fits
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from specc.diagnostics import Report, Stop
+from specc.lower.arguments import Elsewhere, Resolved
+from specc.noun import dataclass
+from specc.prototype import Prototype, spell_prototype
+from specc.spec import ProbeSpec
+from specc.survey import Seen, Survey, report_findings, survey_probe
+
+if TYPE_CHECKING:
+    from specc.btf import Btf
+    from specc.sources import Target
+
+
+@dataclass(frozen=True, slots=True)
+class OnTargets:
+    target: str
+    prototype: Prototype
+    btf: Btf
+    elsewhere: tuple[Elsewhere, ...]
+
+
+def on_targets(
+    probe: ProbeSpec, targets: Sequence[Target], report: Report, surveys: list[Survey] | None
+) -> OnTargets | None:
+    """The function on its targets. What does not fit on one of several is reported: then the program comes to nothing,
+    and the rest of the probe is still checked on those where everything fits. None where nothing does. Raises Stop."""
+    assert probe.function is not None
+    survey = survey_probe(probe, [_seen(probe, target) for target in targets])
+    if surveys is not None:
+        surveys.append(survey)
+    rows = survey.rows
+    if len(rows) == 1 and rows[0].problem is not None:
+        raise Stop(rows[0].problem)
+    rows = report_findings(survey, report)
+    if not rows:
+        return None
+    first = next(target for target in targets if target.name == rows[0].target)
+    prototype, btf = first.prototype(probe.function.text, probe.function.where)
+    elsewhere = [Elsewhere(r.target, r.prototype, r.placement) for r in rows[1:] if r.prototype and r.placement]
+    return OnTargets(first.name, prototype, btf, tuple(elsewhere))
+
+
+def look(probe: ProbeSpec, targets: Sequence[Target], surveys: list[Survey]) -> None:
+    """Whether the function is there, for a probe that needs nothing of its prototype: what BTF does not have may still
+    be in the kernel, so that its lack is no finding."""
+    if targets:
+        surveys.append(survey_probe(probe, [_seen(probe, target) for target in targets]))
+
+
+def _seen(probe: ProbeSpec, target: Target) -> Seen:
+    from specc.abi import place_arguments
+
+    assert probe.function is not None
+    try:
+        prototype, _ = target.prototype(probe.function.text, probe.function.where)
+    except Stop as problem:
+        return Seen(target.name, problem=problem.diagnostic)
+    return Seen(target.name, prototype, place_arguments(prototype, kernel=True))
+
+
+def compare_declared(
+    probe: ProbeSpec,
+    known: Resolved,
+    declared: str,
+    targets: Sequence[Target],
+    report: Report,
+    surveys: list[Survey] | None,
+) -> None:
+    """A header's prototype against the targets: they must agree on what the spec uses. `declared` says where it is.
+
+    The running kernel is not asked here: the same spec gives the same output on every machine, and the kernel that
+    it is loaded into is compared when it is loaded.
+    """
+    if not targets:
+        return
+    from specc.abi import place_arguments
+    from specc.compare import argument_differences
+
+    assert probe.function is not None
+    ours = known.prototype
+    names = [a.name for a in ours.parameters if a.name] if probe.args is None else [a.name for a in probe.args]
+    seen = [Seen(declared, ours, known.placement)]
+    for target in targets:
+        # A name that stands for several functions there agrees when one of them does: which of them is probed is
+        # a question for the machine that runs the probe. One that is not in the BTF may still be in the kernel.
+        others = [(theirs, argument_differences(ours, theirs, names)) for theirs in target.find(probe.function.text)]
+        if not others:
+            seen.append(_seen(probe, target))
+            continue
+        theirs, found = min(others, key=lambda other: len(other[1]))
+        seen.append(Seen(target.name, theirs, place_arguments(theirs, kernel=True)))
+        if found:
+            report.error(
+                "SP209",
+                f"`{ours.name}` is declared differently in {theirs.source}: {found[0]}",
+                probe.function.where,
+                notes=[
+                    *(f"also: {difference}" for difference in found[1:]),
+                    f"{ours.source}: {spell_prototype(ours)}",
+                    f"{theirs.source}: {spell_prototype(theirs)}",
+                ],
+                help="take the declaration of the kernel that is probed",
+            )
+    if surveys is not None:
+        surveys.append(survey_probe(probe, seen, declared))
