@@ -34,7 +34,7 @@ class SpeccError(Exception):
 
 
 class Running:
-    """A spec at work. Iterate over it for events; `lost` and `missed` say what could not be recorded."""
+    """A spec at work. Iterate over it for events; `lost`, `missed` and `skipped` say what could not be recorded."""
 
     def __init__(self, session: Session, description: Description) -> None:
         self._session = session
@@ -82,8 +82,13 @@ class Running:
 
     @property
     def missed(self) -> int:
-        """Returns whose entry was not seen."""
+        """Returns whose entry was not seen, or that the kernel had no room to note."""
         return self._counts().missed
+
+    @property
+    def skipped(self) -> int:
+        """Hits at which the kernel ran no program: it was in another one, or in another probe, on that processor."""
+        return self._counts().skipped
 
     def _counts(self) -> Counts:
         return self._session.counts()

@@ -73,6 +73,8 @@ class _UprobeLink(Structure):
 
 
 _SYS_BPF, _BPF_LINK_CREATE = 321, 28
+# Where struct bpf_link_info has perf_event.kprobe.missed, and struct bpf_prog_info recursion_misses (linux/bpf.h).
+_LINK_MISSED, _PROGRAM_SKIPPED = 48, 208
 _UPROBE_MULTI_RETURN = 1
 
 # int (*)(enum libbpf_print_level, const char *, va_list); a va_list parameter is a pointer (psABI 3.5.7).
@@ -106,6 +108,7 @@ _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "bpf_program__set_autoload": (c_int, (c_void_p, c_bool)),
     "bpf_link_create": (c_int, (c_int, c_int, c_int, c_void_p)),
     "bpf_raw_tracepoint_open": (c_int, (c_char_p, c_int)),
+    "bpf_obj_get_info_by_fd": (c_int, (c_int, c_void_p, POINTER(c_uint32))),
 }
 
 
@@ -197,6 +200,23 @@ class Library:
         value = ctypes.create_string_buffer(size)
         self.check("bpf_map_lookup_elem", map_fd, byref(c_uint32(key)), value)
         return value.raw
+
+    def link_missed(self, link: int) -> int | None:
+        """How often the kernel did not run a link's program on a kprobe or at a return: it was in another kprobe, or had
+        no room for one more call. None: it does not tell (before Linux 6.7)."""
+        return self._number(link, _LINK_MISSED)
+
+    def program_skipped(self, program: int) -> int | None:
+        """How often the kernel did not run a program since it was running another one on that processor. None: it does
+        not tell (before Linux 5.12, and before 6.7 for programs of kprobes)."""
+        return self._number(program, _PROGRAM_SKIPPED)
+
+    def _number(self, fd: int, offset: int) -> int | None:
+        """The 8 bytes at an offset of an info, when the kernel has an info of that length: it tells how much it wrote."""
+        info = ctypes.create_string_buffer(256)
+        length = c_uint32(len(info))
+        self.check("bpf_obj_get_info_by_fd", fd, info, byref(length))
+        return int.from_bytes(info.raw[offset : offset + 8], "little") if length.value >= offset + 8 else None
 
     def has_program_type(self, name: str) -> bool:
         return int(self.call("libbpf_probe_bpf_prog_type", PROG_TYPES[name], None)) > 0

@@ -17,7 +17,7 @@ from specc.diagnostics import Location, Report, Stop, stop
 
 if TYPE_CHECKING:
     from specc.describe import Description
-    from specc.run.session import Session
+    from specc.run.session import Counts, Session
 
 _ELF: Final = b"\x7fELF"
 
@@ -149,8 +149,15 @@ def _stream(session: Session, description: Description, options: argparse.Namesp
             counts = session.counts()
         if received.reason == "process":
             _say(f"process {options.pid} has ended")
-        missed = f", missed {_plural(counts.missed, 'return')}" if counts.missed else ""
-        _say(f"received {received.events}, lost {counts.lost}{missed}")
+        if counts.anyones:
+            _say(
+                f"{_plural(counts.anyones, 'hit')} of any process, not counted below, found the kernel without room to note the call, or in another probe"
+            )
+        if session.untold:
+            _say(
+                "returns that the kernel had no room to note are not counted: this kernel tells of them only with --attach legacy"
+            )
+        _say(f"received {received.events}, lost {counts.lost}{_missed(counts)}")
     finally:
         if options.output is not None:
             output.close()
@@ -185,6 +192,12 @@ def _why_not_writable(path: str) -> int:
     if not os.path.isdir(folder):
         return errno.ENOTDIR if os.path.exists(folder) else errno.ENOENT
     return 0 if os.access(folder, os.W_OK | os.X_OK) else errno.EACCES
+
+
+def _missed(counts: Counts) -> str:
+    """Hits that no program has seen, or not with its arguments; nothing when there were none."""
+    parts = [_plural(n, word) for n, word in ((counts.missed, "return"), (counts.skipped, "hit")) if n]
+    return f", missed {' and '.join(parts)}" if parts else ""
 
 
 def _is_pipe(stream: IO[str]) -> bool:

@@ -34,18 +34,37 @@ class NoMode(Exception):
     """This machine cannot attach in the way that was asked for; the text says why, as the end of a sentence."""
 
 
+def _nobody() -> None:
+    """Nobody to ask."""
+
+
 @dataclass(slots=True)
 class Attachment:
-    """One program on one probe: the descriptor that holds it there, and what else there is to undo."""
+    """One program on one probe: the descriptor that holds it there, and what else there is to undo.
+
+    `ask` is how the kernel tells how often it did not run the program when it should have.
+    """
 
     mode: str
     fd: int
     undo: Callable[[], None] | None = None
+    ask: Callable[[], int | None] = _nobody
+    at_return: bool = False
+    _missed: int | None = None
+
+    def missed(self) -> int | None:
+        """How often the kernel did not run the program, up to now or to the end; None: it does not tell."""
+        if self.fd >= 0:
+            self._missed = self.ask()
+        return self._missed
 
     def close(self) -> None:
         if self.fd >= 0:
-            fd, self.fd = self.fd, -1
-            os.close(fd)
+            try:
+                self.missed()
+            finally:
+                fd, self.fd = self.fd, -1
+                os.close(fd)
         if self.undo is not None:
             undo, self.undo = self.undo, None
             undo()
@@ -57,7 +76,8 @@ class Attacher:
     def __init__(self, library: Library, mode: str) -> None:
         self._library = library
         self._asked = mode
-        self.modes: dict[str, str] = {}  # per PMU: how its probes are attached
+        self.modes: dict[str, str] = {}  # how each kind of probe is attached
+        self.untold = False  # whether the kernel does not say how many returns it missed
         self._files: dict[str, EventFile] = {}
         self._count = 0
 
@@ -89,15 +109,32 @@ class Attacher:
     def _probe(
         self, kind: str, program: int, name: bytes, offset: int, place: str, at_return: bool, pid: int | None
     ) -> Attachment:
-        mode = self.modes.get(kind) or self._asked
+        what = "kretprobe" if kind == "kprobe" and at_return else kind
+        known = self.modes.get(what)
+        mode = known or self._asked
         if mode == "auto":
             mode = "link" if pmu(kind) else "legacy"
         if mode == "legacy":
             made = self._legacy(kind, program, place, at_return, pid)
         else:
             made = self._pmu(kind, program, name, offset, at_return, pid, mode)
-        self.modes.setdefault(kind, made.mode)
+        if what == "kretprobe" and made.missed() is None:
+            if self._asked == "auto" and known is None:
+                made = self._counted(made, program, place) or self._pmu(kind, program, name, 0, True, pid, mode)
+            self.untold = self.untold or made.missed() is None
+        made.at_return = at_return
+        self.modes.setdefault(what, made.mode)
         return made
+
+    def _counted(self, made: Attachment, program: int, place: str) -> Attachment | None:
+        """A kernel that has no room for a call in progress does not run the program at its return. Through the PMU, Linux
+        before 6.7 does not say how often, and 5.10 has room for one call for each processor: tracefs is better there.
+        None where there is no tracefs; what was made is off then, too: a return must not be seen twice."""
+        made.close()
+        try:
+            return self._legacy("kprobe", program, place, True, None)
+        except (NoMode, OSError):
+            return None
 
     def _pmu(
         self, kind: str, program: int, name: bytes, offset: int, at_return: bool, pid: int | None, mode: str
@@ -119,7 +156,8 @@ class Attacher:
                         raise NoMode("this kernel has no BPF links for perf events (they came with 5.15)") from None
                 else:
                     os.close(event)  # the link has it now
-                    return Attachment("link", link)
+                    counted = kind == "kprobe"
+                    return Attachment("link", link, None, lambda: self._library.link_missed(link) if counted else None)
             attach_by_ioctl(event, program)
         except BaseException:
             os.close(event)
@@ -139,7 +177,7 @@ class Attacher:
                 raise NoMode(f"this kernel has no {_TRACEFS_FILE[kind]}") from None
         file = self._files[kind]
         self._count += 1
-        name = f"p{self._count}"
+        name = f"p{file.run}_{self._count}"  # kprobe_profile names no group
         returns = f"r{_CALLS_AT_ONCE}" if kind == "kprobe" else "r"
         number = file.add(returns if at_return else "p", name, place)
         event = -1
@@ -151,4 +189,4 @@ class Attacher:
                 os.close(event)
             file.remove(name)
             raise
-        return Attachment("legacy", event, lambda: file.remove(name))
+        return Attachment("legacy", event, lambda: file.remove(name), lambda: file.missed(name))

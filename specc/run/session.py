@@ -63,10 +63,14 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Events that found no room, and returns whose entry was not seen, since the programs were attached."""
+    """What no event tells of, since the programs were attached: events that found no room, returns whose entry was not
+    seen or that the kernel had no room to note, hits at which the kernel was in another probe or program. Where one
+    process is watched, `anyones` is how many of the last two the kernel counts, which it does for all processes."""
 
     lost: int
     missed: int
+    skipped: int = 0
+    anyones: int = 0
 
 
 @dataclass(slots=True)
@@ -95,6 +99,8 @@ class Session:
     entries: list[Attachment] = field(default_factory=list)  # that save arguments for a return
     places: dict[str, UserPlace] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    pid: int | None = None
+    _unnoted: tuple[int, int] = (0, 0)
     ways: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __enter__(self) -> Session:
@@ -114,20 +120,45 @@ class Session:
         # Returns go before entries: the other way around, the last returns would count as missed.
         for group in (self.attachments, self.entries):
             detach_all(group)
-            group.clear()
+        self._unnoted = self._by_kernel()
+        self.attachments.clear()
+        self.entries.clear()
         wait_for_programs()
+
+    def _by_kernel(self) -> tuple[int, int]:
+        """Returns, and other hits, for which the kernel says it ran no program. When that is true of an entry, it shows at
+        the return, which finds no arguments."""
+        missed, skipped = self._unnoted
+        for one in self.attachments:
+            number = one.missed() or 0
+            missed, skipped = (missed + number, skipped) if one.at_return else (missed, skipped + number)
+        return missed, skipped
 
     def counts(self) -> Counts:
         """The sum over all processors and probes."""
         width = _COUNTS.size
         lost = missed = 0
+        late, early = self._by_kernel()
         cpus = self.library.possible_cpus()
-        for number in range(len(self.description.probes)):
+        fds = self.thing.programs
+        for number, probe in enumerate(self.description.probes):
             raw = self.library.lookup(self.lost_map, number, width * cpus)
             for one_lost, one_missed in _COUNTS.iter_unpack(raw):
                 lost += one_lost
                 missed += one_missed
-        return Counts(lost, missed)
+            not_run = self.library.program_skipped(fds[probe.symbol]) or 0
+            if probe.kind in RETURN_KINDS or probe.kind == "fexit":
+                late += not_run
+            else:
+                early += not_run
+        if self.pid is not None:
+            return Counts(lost, missed, 0, late + early)
+        return Counts(lost, missed + late, early)
+
+    @property
+    def untold(self) -> bool:
+        """Whether this kernel keeps to itself how many returns it had no room to note."""
+        return self.attacher.untold
 
     def replaced(self) -> list[str]:
         """Files of user probes that are no longer the ones that were probed."""
@@ -242,7 +273,15 @@ def _open(data: bytes, description: Description, options: Options, report: Repor
         attacher = Attacher(library, options.attach)
         undo.append(attacher.close)
         session = Session(
-            description, library, thing, reader, maps[description.lost_map], attacher, places=places, notes=[]
+            description,
+            library,
+            thing,
+            reader,
+            maps[description.lost_map],
+            attacher,
+            places=places,
+            notes=[],
+            pid=options.pid,
         )
         undo.append(session.detach)
         for program in programs:

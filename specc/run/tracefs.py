@@ -40,12 +40,21 @@ class EventFile:
 
     def __init__(self, tracefs: str, name: str) -> None:
         self._root = tracefs
-        self._group = f"specc_{os.getpid()}_{process_started(os.getpid()) or 0}"
+        self.run: Final = f"{os.getpid()}_{process_started(os.getpid()) or 0}"
+        self._group = f"specc_{self.run}"
         # O_APPEND: without it, opening the file for writing removes everybody's events.
         self._fd = os.open(f"{tracefs}/{name}", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._profile = -1
+        if name == "kprobe_events":
+            try:
+                self._profile = os.open(f"{tracefs}/kprobe_profile", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                self._profile = -1  # then nobody knows what was missed
 
     def close(self) -> None:
         os.close(self._fd)
+        if self._profile >= 0:
+            os.close(self._profile)
 
     def __enter__(self) -> EventFile:
         return self
@@ -63,6 +72,14 @@ class EventFile:
         except BaseException:
             self.remove(name)
             raise
+
+    def missed(self, name: str) -> int | None:
+        """How often the kernel hit a kprobe's event and could not note it (the last column of kprobe_profile), or None."""
+        text, at = b"", 0
+        while self._profile >= 0 and (part := os.pread(self._profile, 1 << 16, at)):
+            text, at = text + part, at + len(part)
+        found = re.search(rb"^ *%s +\d+ +(\d+)$" % name.encode(), text, re.MULTILINE)
+        return int(found[1]) if found else None
 
     def remove(self, name: str) -> None:
         """Raises OSError."""
