@@ -118,7 +118,7 @@ def _make(
         stores = _unfailing(event, now) + stores
     else:
         event = _event(spec, probe, number, contexts, values, now, saved, moved=moved is not None)
-        if not _check_fields(probe, event, values, report):
+        if not _check_fields(probe, event, values, frozenset(moved.places.room if moved else ()), report):
             return None
     if not _check_room(spec, probe, event, now, report):
         return None
@@ -309,11 +309,14 @@ def _saved_stores(entry: Entry) -> list[Store]:
     return stores
 
 
-def _check_fields(probe: ProbeSpec, event: Event, values: list[Value], report: Report) -> bool:
-    """No two members of an event, and no two keys of a record, have one name; the value is what can be renamed."""
+def _check_fields(
+    probe: ProbeSpec, event: Event, values: list[Value], constants: frozenset[str], report: Report
+) -> bool:
+    """No two members of an event or of its `constants`, and no two keys of a record, have one name; the value is what can
+    be renamed."""
     places = {v.name: v.where for v in values}
     shown = [f for f in event.fields if f.role in (Role.CONTEXT, Role.VALUE)]
-    taken = {f.name for f in event.fields if f.role is not Role.VALUE} | {"probe"}
+    taken = {f.name for f in event.fields if f.role is not Role.VALUE} | {"probe"} | constants
     # A record tells a failed read under the key NAME_error.
     taken |= {f"{f.record_key}_error" for f in shown if f.status is not None}
     fine = True
