@@ -40,11 +40,11 @@ demo: setup
 	@mkdir -p $(DEMO)
 	@printf '\n1. A spec says which functions to watch, and which of their arguments, by name (specs/gup.yaml):\n\n'
 	@sed 's/^/    /' specs/gup.yaml
-	@printf '\n2. specc knows where the ABI puts each one; the 7th is on the stack:\n\n'
-	$(call shown,show __get_user_pages --header specs/include/gup.h -D GUP_ARGS=7 --kernel)
-	@printf '\n3. Every name, type and place is checked before anything is written:\n\n'
+	@printf '\n2. specc knows where the ABI puts each one; on Linux 6.1 the 7th is on the stack:\n\n'
+	$(call shown,show __get_user_pages --btf specs/btf/6.1.btf)
+	@printf '\n3. Every name, type and place is checked on each kernel that the spec is for; what changed is told:\n\n'
 	$(call shown,check specs/gup.yaml)
-	@printf '\n4. The spec becomes C that a person can review, and a BPF object that libbpf loads:\n\n'
+	@printf '\n4. The spec becomes C that a person can review, and one BPF object that is right on all of them:\n\n'
 	$(call shown,build specs/gup.yaml -o $(DEMO))
 	@printf '\n'
 	@sed -n '/^SEC("kprobe\/__get_user_pages")/,/^}/{p;/^}/q;}' $(DEMO)/gup.bpf.c | sed 's/^/    /'
