@@ -151,8 +151,7 @@ def _as_compiled(probe: ProbeSpec, known: Resolved, sources: Sources) -> Resolve
     found = _described(probe, sources, declared=True) if probe.target is not None else ""
     assert probe.function is not None
     if not isinstance(found, Described):
-        # The function's name: a dot in a symbol's version says nothing.
-        if probe.target is not None and probe.target.symbol is not None and "." in probe.function.text:
+        if probe.target is not None and probe.target.symbol is not None and _is_copy(probe.target.symbol):
             raise _unknown_copy(probe.target.symbol, found)
         return known
     ours, theirs = known.prototype, found.subprogram.prototype
@@ -171,12 +170,14 @@ def _as_compiled(probe: ProbeSpec, known: Resolved, sources: Sources) -> Resolve
             help="take the declaration that the program was compiled with",
         )
     placement = found.subprogram.adjust(found.subprogram.by_abi(ours))
-    copy = probe.target is not None and "." in probe.function.text
-    return (
-        known
-        if placement == known.placement and not copy
-        else replace(known, placement=placement, build=found.identity)
-    )
+    copy = probe.target is not None and probe.target.symbol is not None and _is_copy(probe.target.symbol)
+    same = placement == known.placement and not copy
+    return known if same else replace(known, placement=placement, build=found.identity)
+
+
+def _is_copy(symbol: Word) -> bool:
+    """`f.isra.0`; a dot in a symbol's version says nothing."""
+    return "." in symbol.text.partition("@")[0]
 
 
 def _unknown_copy(symbol: Word, why: str) -> Stop:
