@@ -62,7 +62,7 @@ OWNERS = {
     "tomlkit": "source",
     "pycparser": "headers",
     "argparse": "cli commands",
-    "subprocess": "build compiler headers",
+    "subprocess": "build compiler headers locate",
     "numpy": "events",
     "pyarrow": "events",
     "elftools": "dwarf",

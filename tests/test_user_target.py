@@ -11,7 +11,7 @@ import pytest
 from specc.diagnostics import Severity, Stop
 from specc.elf import file_offset, read_elf, symbols
 from specc.ir import Target
-from specc.locate import UserPlace, UserTargets, cached_libraries, find_file
+from specc.locate import UserPlace, UserTargets, cached_libraries, files, find_file
 
 CC = shutil.which("gcc") or shutil.which("clang")
 needs_compiler = pytest.mark.skipif(CC is None, reason="user targets: it needs a C compiler for the host")
@@ -166,3 +166,96 @@ def test_symbols_of_a_file_are_nms(folder: Path) -> None:
     theirs = nm(folder / "twins")
     assert ours and ours == {name: theirs[name] for name in ours}
     assert file_offset(elf, 1 << 40) is None
+
+
+# --- variants for processors ------------------------------------------------------------------------------------------
+
+LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
+
+
+def variants(folder: Path, levels: tuple[str, ...], *, plain: bool = True) -> Path:
+    """A library that says which variant it is, in each of these directories, and a program that prints what it says."""
+    for number, level in enumerate(("", *levels)):
+        place = folder / "glibc-hwcaps" / level if level else folder
+        place.mkdir(parents=True, exist_ok=True)
+        text = f"int which(void) {{ return {LEVELS.index(level) + 2 if level else 0}; }}"
+        (folder / f"which{number}.c").write_text(text)
+        command = [CC, "-shared", "-fPIC", "-Wl,-soname,libwhich.so.1", folder / f"which{number}.c", "-o", place / "libwhich.so.1"]  # fmt: skip
+        subprocess.run(command, check=True)
+    (folder / "main.c").write_text("#include <stdio.h>\nint which(void); int main(int n, char **v) { printf(\"%d\\n\", which()); fflush(stdout); if (n > 1) getchar(); return 0; }")  # fmt: skip
+    subprocess.run([CC, folder / "main.c", folder / "libwhich.so.1", "-o", folder / "main"], check=True)
+    if not plain:
+        (folder / "libwhich.so.1").unlink()
+    return folder / "main"
+
+
+@needs_compiler
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("levels", [("x86-64-v2",), ("x86-64-v3", "x86-64-v2"), LEVELS, ()])
+@pytest.mark.parametrize("mask", ["", "glibc.cpu.hwcaps=-AVX2", "glibc.cpu.hwcaps=-AVX2,-SSSE3,-AVX512F"])
+def test_the_variant_is_the_loaders(levels: tuple[str, ...], plain: bool, mask: str, tmp_path: Path) -> None:
+    """Which file it is, the loader itself says by running it, whatever this processor can do."""
+    main = variants(tmp_path, levels, plain=plain)
+    environ = {"LD_LIBRARY_PATH": str(tmp_path), "GLIBC_TUNABLES": mask}
+    done = subprocess.run([main], env=environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        with pytest.raises(Stop, match=r"no library `libwhich\.so\.1`"):
+            find_file("libwhich.so.1", None, environ)
+        return
+    number = int(done.stdout)
+    expected = tmp_path / "libwhich.so.1" if number == 0 else tmp_path / f"glibc-hwcaps/x86-64-v{number}/libwhich.so.1"
+    assert find_file("libwhich.so.1", None, environ) == str(expected)
+    place = UserTargets(environ).find(Target("libwhich.so.1", "which", 0, None), None)
+    assert place.path == str(expected)
+    count = len(levels) + plain
+    assert [d.code for d in place.notes] == (["SP455"] if count > 1 else [])
+    for note in place.notes:
+        assert (note.severity, f"in {count} variants; the probe is on {expected}" in note.message) == (Severity.WARNING, True)  # fmt: skip
+        assert len(note.notes) == count - 1 and all(line.startswith("not probed: ") for line in note.notes)
+
+
+@needs_compiler
+def test_a_process_that_has_another_variant_is_named(tmp_path: Path) -> None:
+    """It was started while there was no variant yet."""
+    main = variants(tmp_path, ())
+    process = subprocess.Popen(
+        [main, "wait"], env={"LD_LIBRARY_PATH": str(tmp_path)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "0\n"
+        level = next(iter(files.searched({})), None)
+        if level is None:
+            pytest.skip("user targets: this machine's loader searches no glibc-hwcaps")
+        better = tmp_path / "glibc-hwcaps" / level
+        better.mkdir(parents=True)
+        shutil.copy(tmp_path / "libwhich.so.1", better)
+        place = UserTargets({"LD_LIBRARY_PATH": str(tmp_path)}).find(Target("libwhich.so.1", "which", 0, None), None)
+        assert place.path == str(better / "libwhich.so.1")
+        [note] = place.notes
+        assert note.notes == (f"not probed: {tmp_path}/libwhich.so.1, which process {process.pid} has loaded",)
+        # With --pid it is the file of that process.
+        of = UserTargets({"LD_LIBRARY_PATH": str(tmp_path)}, process.pid)
+        found = of.find(Target("libwhich.so.1", "which", 0, None), None)
+        assert (found.path, found.notes) == (
+            f"/proc/{process.pid}/root/{tmp_path}/libwhich.so.1".replace("root//", "root/"),
+            (),
+        )
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@needs_compiler
+@pytest.mark.skipif(shutil.which("ldconfig", path="/sbin:/usr/sbin") is None, reason="user targets: it needs ldconfig")
+def test_variants_in_the_loaders_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    variants(tmp_path, LEVELS)
+    (tmp_path / "conf").write_text(f"{tmp_path}\n")
+    ldconfig = shutil.which("ldconfig", path="/sbin:/usr/sbin")
+    assert ldconfig is not None
+    subprocess.run([ldconfig, "-X", "-C", tmp_path / "cache", "-f", tmp_path / "conf"], check=True, capture_output=True)
+    monkeypatch.setattr(files, "CACHE", str(tmp_path / "cache"))
+    for order in (["x86-64-v3", "x86-64-v2"], ["x86-64-v2"], []):
+        monkeypatch.setattr(files, "searched", lambda environ, order=order: order)
+        expected = tmp_path / "glibc-hwcaps" / order[0] if order else tmp_path
+        assert files.find("libwhich.so.1", None, {}).path == str(expected / "libwhich.so.1")
+        assert len(files.find("libwhich.so.1", None, {}).others) == 3

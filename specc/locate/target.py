@@ -30,8 +30,8 @@ from specc.elf import (
     symbols,
 )
 from specc.ir import Target
-from specc.locate.files import find_file
-from specc.noun import dataclass
+from specc.locate.files import find, variant_warning
+from specc.noun import dataclass, replace
 
 _COPIES: Final = re.compile(r"\.(isra|constprop|part|cold|lto_priv)\b")
 
@@ -59,7 +59,13 @@ class UserTargets:
 
     def find(self, target: Target, where: Location | None) -> UserPlace:
         """Raises Stop."""
-        path = find_file(target.path, where, self._environ, target.pid or self._pid)
+        found = find(target.path, where, self._environ, target.pid or self._pid)
+        place = self._in_file(found.path, target, where)
+        if not found.others:
+            return place
+        return replace(place, notes=(*place.notes, variant_warning(target.path, found, where)))
+
+    def _in_file(self, path: str, target: Target, where: Location | None) -> UserPlace:
         elf, inode = self._open(path, where)
         if elf.machine != EM_X86_64:
             raise stop("SP449", f"`{path}` is not x86-64 code (its ELF machine is {elf.machine})", where)
