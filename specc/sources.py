@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from specc.prototype import Prototype
     from specc.spec import Spec, Word
 
-RUNNING_TARGET = "this machine"
+RUNNING_TARGET = "the kernel it was built on"
 
 _Key = tuple[tuple[Path, ...], tuple[Path, ...], tuple[tuple[str, str], ...]]
 
