@@ -254,6 +254,16 @@ def test_what_is_not_found_is_told(data: bytes, expected: str, words: str) -> No
     assert (caught.value.diagnostic.code, words in caught.value.diagnostic.message) == (expected, True)
 
 
+@pytest.mark.parametrize(
+    "record", [b"0 path=x\n", b"3 path=x\n", b"99 path=x\n", b"x path=x\n", b"9 path:x\n", b"-9 path=x\n", b""]
+)
+def test_extended_headers_that_are_damaged_end(record: bytes) -> None:
+    data = tar({"d" * 150 + "/a.btf": BTF}, format=tarfile.PAX_FORMAT)
+    at = data.index(b" path=") - 3
+    assert data[at : at + 4] == b"166 " and extract(data, "x").data == BTF
+    assert code(lambda: extract(data[:at] + record.ljust(166, b"\0") + data[at + 166 :], "x")) == "SP243"
+
+
 def test_deep_packing_ends() -> None:
     data = BTF
     for _ in range(9):

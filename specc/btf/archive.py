@@ -123,9 +123,11 @@ def _extended(text: bytes, name: str) -> dict[str, str]:
     while at < len(text):
         digits, _, _ = text[at : at + 20].partition(b" ")
         length = int(digits) if digits.isdigit() else 0
+        if not len(digits) + 1 < length <= len(text) - at:
+            raise damaged(name, "a header of the archive is damaged")
         record = text[at + len(digits) + 1 : at + length - 1]
         key, equals, value = record.partition(b"=")
-        if not equals or length > len(text) - at:
+        if not equals:
             raise damaged(name, "a header of the archive is damaged")
         fields[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
         at += length
