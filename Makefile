@@ -70,7 +70,10 @@ check: lint
 
 bench: setup-test
 	$(PYTHON_IN_VENV) bench/build.py
-	@if [ "$$(id -u)" = 0 ]; then $(PYTHON_IN_VENV) bench/reading.py; else echo "bench/reading.py needs root: left out"; fi
+	@for part in cost reading; do \
+		if [ "$$(id -u)" = 0 ]; then echo; $(PYTHON_IN_VENV) bench/$$part.py || exit $$?; \
+		else echo "bench/$$part.py needs root: left out"; fi; \
+	done
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

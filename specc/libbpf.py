@@ -73,8 +73,8 @@ class _UprobeLink(Structure):
 
 
 _SYS_BPF, _BPF_LINK_CREATE = 321, 28
-# Where struct bpf_link_info has perf_event.kprobe.missed, and struct bpf_prog_info recursion_misses (linux/bpf.h).
-_LINK_MISSED, _PROGRAM_SKIPPED = 48, 208
+# Where struct bpf_link_info has perf_event.kprobe.missed, and struct bpf_prog_info its counters (linux/bpf.h).
+_LINK_MISSED, _PROGRAM_RUN_NS, _PROGRAM_RUNS, _PROGRAM_SKIPPED = 48, 192, 200, 208
 _UPROBE_MULTI_RETURN = 1
 
 # int (*)(enum libbpf_print_level, const char *, va_list); a va_list parameter is a pointer (psABI 3.5.7).
@@ -210,6 +210,10 @@ class Library:
         """How often the kernel did not run a program since it was running another one on that processor. None: it does
         not tell (before Linux 5.12, and before 6.7 for programs of kprobes)."""
         return self._number(program, _PROGRAM_SKIPPED)
+
+    def program_runs(self, program: int) -> tuple[int, int]:
+        """The nanoseconds that a program ran for, and how often, while kernel.bpf_stats_enabled was on (Linux 5.1)."""
+        return self._number(program, _PROGRAM_RUN_NS) or 0, self._number(program, _PROGRAM_RUNS) or 0
 
     def _number(self, fd: int, offset: int) -> int | None:
         """The 8 bytes at an offset of an info, when the kernel has an info of that length: it tells how much it wrote."""
