@@ -407,6 +407,12 @@ def test_what_is_missing_is_told_all_at_once(folder: Path) -> None:
     assert open_btf(folder / "p.btf").functions() == ["vfs_read"]
 
 
+def test_findings_for_machines(folder: Path) -> None:
+    done = specc("btf", "vmlinuz", "--functions", "vfs_raed", "--output-format", "json", cwd=folder)
+    assert (done.code, [d["code"] for d in json.loads(done.out)["diagnostics"]], done.err) == (1, ["SP234"], "")
+    assert specc("btf", "vmlinuz", "--output-format", "json", cwd=folder).out.startswith("vmlinuz\n")
+
+
 def test_what_specs_need(folder: Path) -> None:
     (folder / "specs").mkdir()
     (folder / "specs" / "a.yaml").write_text(

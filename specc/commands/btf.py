@@ -28,7 +28,8 @@ def run(options: argparse.Namespace) -> int:
         _run(options, report)
     except Stop as problem:
         report.diagnostics.append(problem.diagnostic)
-    tell(report, options.output_format)
+    if report.diagnostics:  # stdout belongs to the summary
+        tell(report, options.output_format)
     return exit_code(report)
 
 
