@@ -294,7 +294,10 @@ def _leaves(record: Record, base: int) -> list[tuple[str, tuple[int, int | None,
             prefix = f"{m.name}." if m.name else ""
             found += [(prefix + n, where) for n, where in _leaves(inner, base + m.bit_offset)]
         elif m.name:
-            found.append((m.name, (base + m.bit_offset, m.bit_width, m.type)))
+            whole = (
+                m.bit_width == 8 * size_of(m.type) and m.bit_offset % 8 == 0
+            )  # clang calls such a bit-field a member
+            found.append((m.name, (base + m.bit_offset, None if whole else m.bit_width, m.type)))
     return found
 
 

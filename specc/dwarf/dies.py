@@ -83,3 +83,26 @@ def children(die: Die, tag: str | None = None) -> list[Die]:
 def identifier(name: str | None) -> str | None:
     """A name that may go into C text; None for one that is no C identifier (`vector<int>`)."""
     return name if name is not None and _IDENTIFIER.match(name) else None
+
+
+# gcc's options without which it numbers no views (its manual: -gvariable-location-views), and the first version with them.
+_WITHOUT_VIEWS: Final = (
+    "-gno-variable-location-views",
+    "-gstrict-dwarf",
+    "-fno-var-tracking",
+    "-gno-statement-frontiers",
+)
+_GNU: Final = re.compile(r"GNU (?:C|GIMPLE|Objective).*? (\d+)\.\d+")
+_VIEWS_SINCE: Final = 8
+
+
+def compiler_of(die: Die) -> tuple[str, bool]:
+    """ "gcc", "clang" or "" as an entry's unit says, and whether it numbered the views of locations."""
+    producer = text(die.cu.get_top_DIE(), "producer") or ""
+    if "clang version" in producer:
+        return "clang", False
+    found = _GNU.match(producer)
+    if found is None:
+        return "", False
+    told = " -O" in producer and int(found[1]) >= _VIEWS_SINCE
+    return "gcc", told and not any(option in producer for option in _WITHOUT_VIEWS)

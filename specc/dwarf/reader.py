@@ -23,18 +23,18 @@ from specc.dwarf.dies import (
     Die,
     chain,
     children,
+    compiler_of,
     flag,
     has,
     identifier,
     inherited_text,
     number,
-    text,
     type_of,
 )
 from specc.dwarf.files import debug_file, mapped
 from specc.dwarf.judge import Facts, Subprogram, judge
 from specc.dwarf.places import OWN_FRAME, PLACE, at_entry, frame_of
-from specc.dwarf.types import CXX, C, Types
+from specc.dwarf.types import CXX, C, Types, hidden_doubt
 from specc.elf import STT_FUNC, NotElf, Symbol, symbols
 from specc.prototype import CType, Parameter, Prototype, Record, Unknown, Void, bare, size_of
 
@@ -45,15 +45,6 @@ _ORDINARY: Final = (None, 1, 2, _NO_CALL)  # DW_CC_normal, DW_CC_program
 _HARMLESS: Final = re.compile(r"\.(?:lto_priv|localalias|\d+)\b")
 _LOCAL: Final = re.compile(r"\.(?:llvm|__uniq)\.")
 _MIDDLE: Final = re.compile(r"\.(?:part|cold|resume|destroy|cleanup)\b")
-# gcc's options without which it numbers views (gcc's manual: -gvariable-location-views), and the first version with them.
-_WITHOUT_VIEWS: Final = (
-    "-gno-variable-location-views",
-    "-gstrict-dwarf",
-    "-fno-var-tracking",
-    "-gno-statement-frontiers",
-)
-_GNU: Final = re.compile(r"GNU (?:C|GIMPLE|Objective).*? (\d+)\.\d+")
-_VIEWS_SINCE: Final = 8
 _SCOPES: Final = ("DW_TAG_namespace", "DW_TAG_class_type", "DW_TAG_structure_type", "DW_TAG_subprogram")
 _FAILURES: Final = (KeyError, ValueError, IndexError, AssertionError, NotImplementedError, OverflowError, TypeError)
 
@@ -238,8 +229,7 @@ class Dwarf:
             at_entry(own.get(p.offset), size_of(t.type) if _by_value(t.type) else 8, frame)
             for p, t in zip(children(source, "formal_parameter"), prototype.parameters, strict=True)
         )
-        made_by = text(die.cu.get_top_DIE(), "producer") or ""
-        compiler, viewed = _compiler(made_by)
+        compiler, viewed = compiler_of(die)
         suffix = _HARMLESS.sub("", symbol.name[len(symbol.name.partition(".")[0]) :])
         marked = convention == _NO_CALL or bool(_LOCAL.sub("", suffix).strip(".0123456789"))
         changeable = marked or (compiler != "gcc" and (symbol.local or bool(suffix)))
@@ -257,11 +247,15 @@ class Dwarf:
             if flag(entry, "artificial") and name != "this":
                 raise stop("SP274", f"`{symbol.name}` has arguments of C++'s own (`{name}`)", where,
                            help="probe a function that it calls")  # fmt: skip
-            parameters.append(Parameter(identifier(name), _passed(self._types.whole(type_of(entry)))))
-        result = _passed(self._types.whole(type_of(die)))
+            parameters.append(Parameter(identifier(name), self._passed(entry)))
+        result = self._passed(die)
         variadic = bool(children(die, "unspecified_parameters"))
         name = symbol.name.partition("@")[0]
         return Prototype(name, result, tuple(parameters), variadic, convention, source=self.source)
+
+    def _passed(self, entry: Die) -> CType:
+        clang = compiler_of(entry)[0] != "gcc"
+        return _passed(self._types.whole(type_of(entry)), clang, entry.cu["version"])
 
 
 def _functions(die: Die, depth: int) -> Iterator[Die]:
@@ -310,17 +304,6 @@ def _original(parameter: Die) -> int:
     return int(last.offset)
 
 
-def _compiler(producer: str) -> tuple[str, bool]:
-    """ "gcc", "clang" or "", and whether it numbered the views of locations."""
-    if "clang version" in producer:
-        return "clang", False
-    found = _GNU.match(producer)
-    if found is None or "GNU AS" in producer:
-        return "", False
-    told = " -O" in producer and int(found[1]) >= _VIEWS_SINCE
-    return "gcc", told and not any(option in producer for option in _WITHOUT_VIEWS)
-
-
 def _by_value(ctype: CType) -> bool:
     return size_of(ctype) > 0
 
@@ -329,9 +312,10 @@ def _in_memory(entry: Any) -> bool:
     return entry.kind == PLACE and all(p.where == "stack" for p in entry.pieces)
 
 
-def _passed(ctype: CType) -> CType:
-    """A record without members of which DWARF does not tell more is not to be taken for an empty one."""
+def _passed(ctype: CType, clang: bool, version: int) -> CType:
+    """The type of an argument or result; where DWARF may hide what decides how it is passed, that is said."""
     inner = bare(ctype)
-    if isinstance(inner, Record) and inner.members is None and inner.doubt:
-        return Unknown(f"{inner.kind} {inner.tag or '(anonymous)'}", inner.doubt)
-    return ctype
+    if not isinstance(inner, Record):
+        return ctype
+    doubt = inner.doubt if inner.members is None else hidden_doubt(inner, clang=clang, version=version)
+    return Unknown(f"{inner.kind} {inner.tag or '(anonymous)'}", doubt) if doubt else ctype

@@ -14,6 +14,7 @@ members' places show them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from specc.btf.names import base_type
@@ -22,6 +23,7 @@ from specc.dwarf.dies import (
     Damaged,
     Die,
     children,
+    compiler_of,
     flag,
     has,
     identifier,
@@ -48,6 +50,7 @@ from specc.prototype import (
     Unknown,
     Vector,
     Void,
+    align_of,
     bare,
     size_of,
 )
@@ -62,6 +65,7 @@ _RECORDS: Final = {"DW_TAG_structure_type": "struct", "DW_TAG_class_type": "stru
 _POINTERS: Final = frozenset({"DW_TAG_pointer_type", "DW_TAG_reference_type", "DW_TAG_rvalue_reference_type"})
 _CHAIN: Final = frozenset({"DW_TAG_typedef", "DW_TAG_array_type", *_QUALIFIERS})
 _DEEPEST: Final = 128
+_IN_REGISTERS: Final = 16  # bytes; psABI 3.2.3: what is larger is passed in memory
 
 # DWARF 5, 7.8: DW_ATE_*
 _BOOLEAN, _COMPLEX_FLOAT, _SIGNED, _SIGNED_CHAR, _UNSIGNED, _UNSIGNED_CHAR, _UTF = 2, 3, 5, 6, 7, 8, 16
@@ -164,6 +168,7 @@ class Types:
             return Record(kind, tag, None, exact=False)
         reason = _why_no_c_record(die)
         members: list[Member] = []
+        end = 0
         entries = [m for m in children(die, "member") if not has(m, "external") and not flag(m, "declaration")]
         for index, entry in enumerate(entries):
             ctype = self.whole(type_of(entry))
@@ -179,13 +184,79 @@ class Types:
             offset, width = _bits(entry, size_of(ctype))
             if width is None and offset % 8:
                 raise Damaged("a member of its debug information begins inside of a byte")
-            if offset < 0 or offset + (width if width is not None else 8 * size_of(ctype)) > 8 * size:
-                raise Damaged("a member of its debug information ends outside of its record")
+            bits = width if width is not None else 8 * size_of(ctype)
+            if offset < 0 or offset + bits > 8 * size or (kind == "struct" and offset < end):
+                reason = reason or _WHOLE
+            end = max(end, offset + bits)
             members.append(Member(identifier(name) or "", ctype, offset, width))
+        if not reason and kind == "struct" and compiler_of(die)[0] != "gcc" and _may_be_moved(members, size):
+            reason = _WHOLE
         if reason:
             return Record(kind, tag, None, exact=False, doubt=reason)
-        align = number(die, "alignment") or infer_align(kind, size, members)
-        return Record(kind, tag, tuple(members), size, align, exact=False)
+        align, known = _alignment(die, kind, size, entries, members)
+        return Record(kind, tag, tuple(members), size, align, exact=known and kind == "struct" and size > _IN_REGISTERS)
+
+
+def _alignment(die: Die, kind: str, size: int, entries: list[Die], members: list[Member]) -> tuple[int, bool]:
+    """A record's alignment, and whether it is known: DWARF 5 tells attributes that raise it, of the record or of a
+    member. What `packed` lowers is not told, and matters to arguments where it was above 8."""
+    own = number(die, "alignment") or 1
+    natural = max([1, *(number(e, "alignment") or 1 for e in entries), *(align_of(m.type) for m in members)])
+    told = die.cu["version"] >= 5
+    if own >= natural and own > 1:
+        return own, told
+    return infer_align(kind, size, members), told and natural <= 8
+
+
+_WHOLE: Final = "clang's DWARF does not tell where in its byte a bit-field begins that is a whole integer"
+
+
+def _may_be_moved(members: list[Member], size: int) -> bool:
+    """Whether a member may be a bit-field of the size of its type, some bits further on than DWARF says: then there is
+    room behind it that the alignment of what follows does not explain, or the record is packed."""
+    natural = max([1, *(align_of(m.type) for m in members if m.bit_width is None)])
+    packed = size % natural or any(
+        m.bit_offset % (8 * align_of(m.type)) for m in members if m.bit_width is None and size_of(m.type)
+    )
+    for m, after in zip(members, [*members, None][1:], strict=True):
+        if m.bit_width is not None or not isinstance(bare(m.type), Int | Enum):
+            continue
+        end = m.bit_offset + 8 * size_of(m.type)
+        start = 8 * size if after is None else after.bit_offset
+        step = 8 * (natural if after is None else align_of(after.type))
+        if start > end and (packed or start - end >= step or start % step):
+            return True
+    return False
+
+
+def hidden_doubt(ctype: CType, *, clang: bool, version: int) -> str:
+    """Why a record by value may not be what DWARF shows of it, so that it can be passed in another way; "" otherwise.
+
+    Larger ones are in memory, whatever is hidden in them.
+    """
+    record = bare(ctype)
+    if not isinstance(record, Record) or not record.members or record.size > _IN_REGISTERS:
+        return ""
+    if clang and version < 5:
+        return "clang passes a record with an _Atomic member in memory, and DWARF 4 does not tell which are _Atomic"
+    for offset, member, plain in _parts(record, 0):
+        inner = bare(member)
+        if isinstance(inner, Record) and offset % (8 * align_of(inner)):
+            return "a record in it is not aligned, and unnamed bit-fields would decide how that is passed"
+        if clang and plain and isinstance(inner, Int | Enum) and offset % (8 * inner.size):
+            return "clang's DWARF does not tell a bit-field that is a whole integer, and one here is not aligned"
+    return ""
+
+
+def _parts(record: Record, base: int) -> Iterator[tuple[int, CType, bool]]:
+    """Offset in bits and type of each member, also of records in it, and whether it is no bit-field."""
+    for m in record.members or ():
+        inner = bare(m.type)
+        while isinstance(inner, Array):
+            inner = bare(inner.element)
+        yield base + m.bit_offset, inner, m.bit_width is None
+        if isinstance(inner, Record):
+            yield from _parts(inner, base + m.bit_offset)
 
 
 def _base(die: Die) -> CType:
