@@ -224,6 +224,7 @@ def test_a_base_of_its_own_that_does_not_fit(change: Callable[[Writer], object],
 
 # ---- what it is not found in --------------------------------------------------------------------------------------
 
+TAR = tar({"./a.btf": BTF})
 NO_RELEASE = bzimage(b"not an ELF file", "gzip")
 REFUSED = [
     ("empty", b"", "SP232", "nothing"),
@@ -237,13 +238,16 @@ REFUSED = [
     ("library archive", ar({"a.o": b"\x7fELF"}), "SP232", "not a Debian package"),
     ("metapackage", deb({"./usr/share/doc/copyright": b"(c)"}), "SP244", "no kernel image"),
     ("two kernels", tar({"a.btf": BTF, "b.btf": Writer().bytes()}), "SP244", "2 kernels"),
-    ("packed without end", b"", "SP232", ""),
     ("wrong size", bzimage(VMLINUX, "xz", size=7), "SP243", "it says 7"),
     ("image cut off", IMAGE[:-200], "SP243", "there are only"),
     ("deb cut off", deb({"./boot/vmlinuz-1": IMAGE})[:-200], "SP243", "cut off"),
     ("deb header", b"!<arch>\n" + b"x" * 60, "SP243", "header"),
-    ("tar header", gzip.compress(tar({"./a.btf": BTF}).replace(b"ustar", b"ustar", 1)[:148] + b"9" * 8 + tar({"./a.btf": BTF})[156:]), "SP243", "header"),
-    *((f"{p} cut off", pack(VMLINUX)[:-9], "SP243", "cut off") for p, pack in PACKERS.items() if p not in ("lzma", "gzip")),
+    ("tar checksum", TAR[:148] + b"000000\0 " + TAR[156:], "SP243", "header"),
+    ("tar checksum of letters", TAR[:148] + b"x" * 8 + TAR[156:], "SP243", "header"),
+    ("tar size of letters", gzip.compress(TAR[:124] + b"x" * 12 + TAR[136:]), "SP243", "header"),
+    ("tar cut off", TAR[:600], "SP243", "cut off"),
+    ("tar of nothing", gzip.compress(TAR[:262] + bytes(250)), "SP243", "header"),
+    *((f"{p} cut off", pack(VMLINUX)[:-9], "SP243", "cut off") for p, pack in PACKERS.items()),
 ]  # fmt: skip
 
 

@@ -161,7 +161,7 @@ def _summary(btf: Btf, found: Found, data: bytes, *, part: bool) -> None:
         rows.append(("banner", found.banner))
     if part:
         rows.append(("functions", ", ".join(shown.functions()) or "none"))
-        rows.append(("types", f"{len(shown.blob.ids())} of {len(btf.blob.ids())}"))
+        rows.append(("types", f"{len(shown.blob.ids())} of {btf.blob.end_id - 1}"))
     else:
         rows.append(("functions", _functions(shown)))
         rows.append(("types", str(len(shown.blob.ids()))))
