@@ -347,7 +347,7 @@ def _why_no_c_record(die: Die) -> str:
         if child.tag == "DW_TAG_inheritance":
             return "it has base classes"
         if child.tag == "DW_TAG_subprogram" and (has(child, "virtuality") or convention is None):
-            return "DWARF does not tell whether C++ passes it by value"
+            return "DWARF does not tell whether C++ passes it by value or by reference"
         if child.tag == "DW_TAG_variant_part":
             return "it has variants"
         if str(text(child, "name")).startswith("_vptr"):
