@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -73,6 +74,70 @@ int main(int argc, char **argv)
 }
 """
 
+# What one writes with libbpf in an afternoon. Its headers need not be here: these are its functions.
+C_LIBBPF = r"""
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+typedef unsigned long long u64;
+struct event { unsigned probe, pid; u64 time, more[6]; };
+struct ring_buffer;
+struct ring_buffer *ring_buffer__new(int fd, int (*f)(void *, void *, size_t), void *context, const void *options);
+int ring_buffer__consume(struct ring_buffer *rb);
+static FILE *out;
+static u64 n;
+static int print(void *context, void *data, size_t size)
+{
+	struct event *e = data;
+	fprintf(out, "{\"probe\":\"fill\",\"pid\":%u,\"timestamp\":%llu,\"a\":%llu,\"b\":%llu,\"c\":%llu,"
+		"\"d\":%llu,\"e\":%llu,\"f\":%llu}\n", e->pid, e->time, e->more[0], e->more[1], e->more[2],
+		e->more[3], e->more[4], e->more[5]);
+	n++;
+	return 0;
+}
+int main(int argc, char **argv)
+{
+	struct timespec a, b;
+	struct ring_buffer *rb = ring_buffer__new(atoi(argv[1]), print, NULL, NULL);
+	out = fopen("/dev/null", "w");
+	if (!rb || !out)
+		return 1;
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	ring_buffer__consume(rb);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	printf("%llu %llu\n", n, (u64)(b.tv_sec - a.tv_sec) * 1000000000 + b.tv_nsec - a.tv_nsec);
+	return 0;
+}
+"""
+# Calls as fast as it can once both functions are probed, and then the one at which bpftrace ends.
+CALLER = r"""
+#include <stdlib.h>
+#include <unistd.h>
+#define PROBED __attribute__((noinline, noipa))
+PROBED long probed(long a, long b, long c, long d, long e, long f) { __asm__ volatile("" ::: "memory"); return a; }
+PROBED void over(void) { __asm__ volatile("" ::: "memory"); }
+int main(int argc, char **argv)
+{
+	volatile unsigned char *one = (void *)probed, *other = (void *)over; /* a uprobe is a breakpoint, 0xcc */
+	for (int i = 0; *one != 0xcc || *other != 0xcc; i++) {
+		if (i == 30000)
+			return 1;
+		usleep(1000);
+	}
+	for (long i = 0, n = atol(argv[1]); i < n; i++)
+		probed(i, 1, 2, 3, 4, 5);
+	over();
+	return 0;
+}
+"""
+BPFTRACE = (
+    r"""uprobe:CALLER:probed { printf("{\"probe\":\"fill\",\"pid\":%u,\"timestamp\":%llu,\"a\":%llu,\"b\":%llu,"""
+    r"""\"c\":%llu,\"d\":%llu,\"e\":%llu,\"f\":%llu}\n", pid, nsecs, arg0, arg1, arg2, arg3, arg4, arg5); } """
+    r"""uprobe:CALLER:over { exit(); }"""
+)
+CALLS = 100_000
+
 
 def description() -> Description:
     planned = [
@@ -96,9 +161,15 @@ class Bench:
         self.decoder = Decoder(self.described)
         self.reader = open_buffer("ring", source.events, SIZE)
         self.null = open("/dev/null", "wb")  # noqa: SIM115
-        self.c_reader = folder / "reader"
-        (folder / "reader.c").write_text(C_READER)
-        subprocess.run(["gcc", "-O2", "-o", self.c_reader, folder / "reader.c"], check=True)
+        self.c_reader = self.compiled(folder, "reader", C_READER)
+        self.libbpf_reader = self.compiled(folder, "libbpf_reader", C_LIBBPF, "-l:libbpf.so.1")
+        self.caller = self.compiled(folder, "caller", CALLER)
+
+    @staticmethod
+    def compiled(folder: Path, name: str, text: str, *libraries: str) -> Path:
+        (folder / f"{name}.c").write_text(text)
+        subprocess.run(["gcc", "-O2", "-o", folder / name, folder / f"{name}.c", *libraries], check=True)
+        return folder / name
 
     def each(self, do: Callable[[Batch], object]) -> float:
         """Seconds for one full ring."""
@@ -111,11 +182,11 @@ class Bench:
                 seen += len(batch)
         return time.perf_counter() - start
 
-    def in_c(self, what: int) -> float:
+    def in_c(self, what: int, program: Path | None = None) -> float:
         self.source.fill(FULL)
         os.set_inheritable(self.source.events, True)
         done = subprocess.run(
-            [self.c_reader, str(self.source.events), str(what), str(SIZE)],
+            [program or self.c_reader, str(self.source.events), str(what), str(SIZE)],
             stdout=subprocess.PIPE,
             close_fds=False,
             check=False,
@@ -123,6 +194,31 @@ class Bench:
         count, ns = map(int, done.stdout.split())
         assert count == FULL
         return ns / 1e9
+
+    def by_bpftrace(self, *, check: bool = False) -> float:
+        """The processor time that bpftrace takes for as many events, without that of its start and end. Its events come
+        from a uprobe, so they cannot wait in a buffer for it; but the trap is paid by the process that is probed."""
+        start, _ = self._bpftrace(0, check=False)
+        whole, lines = self._bpftrace(CALLS, check=check)
+        assert not check or lines == CALLS, f"bpftrace printed {lines} of {CALLS}"
+        return (whole - start) / CALLS * FULL
+
+    def _bpftrace(self, calls: int, *, check: bool) -> tuple[float, int]:
+        script = BPFTRACE.replace("CALLER", str(self.caller))
+        env = {**os.environ, "BPFTRACE_PERF_RB_PAGES": "8192"}  # 32 MiB: room for all
+        with tempfile.TemporaryFile() if check else open("/dev/null", "w+b") as out:
+            tracer = subprocess.Popen(["bpftrace", "-e", script], env=env, stdout=out, stderr=subprocess.PIPE)
+            # On one processor: its events, and the wish to end, are in one of bpftrace's buffers.
+            subprocess.run(["taskset", "-c", "0", self.caller, str(calls)], check=True)
+            _, status, used = os.wait4(tracer.pid, 0)
+            tracer.returncode = os.waitstatus_to_exitcode(status)
+            assert tracer.stderr is not None
+            said = tracer.stderr.read()
+            tracer.stderr.close()
+            assert tracer.returncode == 0 and b"Lost" not in said, said
+            out.seek(0)
+            lines = sum(line.startswith(b"{") for line in out) if check else 0
+        return used.ru_utime + used.ru_stime, lines
 
     def writer(self, format_: str, *, plain: bool = False) -> Callable[[], float]:
         writer = open_writer(format_, self.described, self.null)
@@ -137,9 +233,10 @@ def ways(bench: Bench) -> dict[str, Callable[[], float]]:
     from specc.events.columns import Columns, columns
 
     table = Columns(bench.decoder)
-    return {
+    found: dict[str, Callable[[], float]] = {
         "C: mmap, six fields summed": lambda: bench.in_c(0),
         "C: mmap, JSON lines by fprintf": lambda: bench.in_c(1),
+        "C: libbpf's ring_buffer, JSON lines by fprintf": lambda: bench.in_c(0, bench.libbpf_reader),
         "batches, not looked at": lambda: bench.each(len),
         "numpy arrays, one per probe": lambda: bench.each(lambda b: columns(bench.decoder, b)),
         "Arrow record batches": lambda: bench.each(table.record_batch),
@@ -151,6 +248,10 @@ def ways(bench: Bench) -> dict[str, Callable[[], float]]:
         "records as dicts": lambda: bench.each(lambda b: [bench.decoder.decode(r) for r in b]),
         "table": bench.writer("table"),
     }
+    if shutil.which("bpftrace"):
+        bench.by_bpftrace(check=True)
+        found["bpftrace: JSON lines by printf (its processor time)"] = bench.by_bpftrace
+    return found
 
 
 def sustained(source: Source, size: int, seconds: float) -> tuple[float, int, int]:
@@ -242,7 +343,7 @@ def main() -> int:
     if os.geteuid() != 0:
         print("reading a real ring needs root", file=sys.stderr)
         return 3
-    print("| drained from a full ring | million events/s | of C |\n|---|---|---|")
+    print("| drained from a full ring | million events/s | of C, summed | of libbpf and fprintf |\n|---|---|---|---|")
     with event_source("ring", size=SIZE) as source, tempfile.TemporaryDirectory() as folder:
         bench = Bench(source, Path(folder))
         runs: dict[str, list[float]] = {}
@@ -253,10 +354,12 @@ def main() -> int:
                 if round_:  # the first one warms up
                     runs.setdefault(name, []).append(took)
         rates = {name: FULL / statistics.median(times) / 1e6 for name, times in runs.items()}
-        base = rates["C: mmap, six fields summed"]
+        base, printed = rates["C: mmap, six fields summed"], rates["C: libbpf's ring_buffer, JSON lines by fprintf"]
         for name, rate in rates.items():
-            print(f"| {name} | {rate:.2f} | {rate / base:.2f} |")
+            print(f"| {name} | {rate:.2f} | {rate / base:.3f} | {rate / printed:.2f} |")
         bench.reader.close()
+        if not any("bpftrace" in name for name in rates):
+            print("\nbpftrace is left out: it is not installed")
     print("\n| while it is filled | |\n|---|---|")
     with event_source("ring", size=SIZE) as source:
         rate, made, lost = sustained(source, SIZE, 5)
