@@ -279,12 +279,17 @@ def test_deep_packing_ends() -> None:
 def test_bombs_are_left_alone(packer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unpack, "LARGEST", 1 << 20)
     monkeypatch.setattr(unpack, "LARGEST_STREAM", 40 << 20)
-    zeros = PACKERS[packer](bytes(24 << 20))
+    zeros = PACKERS[packer](b"\x7fELF" + bytes(24 << 20))
     image = bzimage(bytes(24 << 20), packer)
     archive = PACKERS[packer](tar({"x": bytes(48 << 20)}))
     assert max(len(zeros), len(archive)) < 1 << 20
     for data in (zeros, image, archive):
         assert code(lambda d=data: extract(d, "x")) == "SP243"  # type: ignore[misc]
+
+
+def test_what_is_no_kernel_is_not_unpacked_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpack, "LARGEST", 1 << 20)
+    assert code(lambda: extract(gzip.compress(bytes(24 << 20)), "x")) == "SP232"
 
 
 def test_a_member_that_is_too_large_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from specc.noun import dataclass, replace
 
 _RAW: Final = b"\x9f\xeb"
 _ELF: Final = b"\x7fELF"
+_HEAD: Final = 0x206  # bytes that tell what a file is: a boot image has its mark at 0x202
 _DEEPEST: Final = 4  # layers of compression and archives around each other
 # What is worth looking into in an archive: a kernel image as distributions name it, or raw BTF as archives of it do.
 _KERNEL: Final = re.compile(r"(?:^|/)(?:vmlinu[xz](?:-[^/]+)?|bzImage(?:-[^/]+)?|[^/]+\.btf)$")
@@ -51,18 +52,13 @@ def extract(data: bytes | memoryview, name: str, module: str | None = None) -> F
     return found
 
 
-def is_container(head: bytes) -> bool:
-    """Whether a file that begins so is one to peel; `head` has 518 bytes, if the file has."""
-    return head.startswith(archive.AR) or is_image(head) or archive.is_tar(head) or unpack.compression(head) is not None
-
-
 def is_image(head: bytes | memoryview) -> bool:
     """Documentation/arch/x86/boot.rst of Linux: the mark of a boot image."""
     return bytes(head[0x202:0x206]) == b"HdrS"
 
 
 def _extract(data: bytes | memoryview, name: str, module: str | None, depth: int) -> Found:
-    head = bytes(data[:518])
+    head = bytes(data[:_HEAD])
     if head.startswith(_RAW):
         return Found(bytes(data), "raw BTF")
     if head.startswith(_ELF):
@@ -97,14 +93,16 @@ def _stream(stream: Stream, name: str, module: str | None, depth: int, *, first:
     if depth > _DEEPEST:
         raise stop("SP232", f"`{name}` is packed in itself more than {_DEEPEST} times", None)
     if not archive.is_tar(stream.peek(512)):
-        return _extract(stream.rest(), name, module, depth)
+        head = stream.peek(_HEAD)
+        # What is nothing of all that need not be unpacked to the end to be told so.
+        return _extract(stream.rest() if _worth(head) else head, name, module, depth)
     found: list[tuple[str, Found]] = []
     seen: list[str] = []
     for member in archive.members(stream):
         base = member.name.rpartition("/")[2]
         fits, known = _fits(member.name, module)
         seen += known
-        if not fits or member.size > unpack.LARGEST or not _worth(stream.peek(min(518, member.size))):
+        if not fits or member.size > unpack.LARGEST or not _worth(stream.peek(min(_HEAD, member.size))):
             continue
         made = _extract(stream.read(member.size), base, None, depth)
         stem = base.removesuffix(".btf")
@@ -141,7 +139,9 @@ def _same_module(a: str, b: str) -> bool:
 
 def _worth(head: bytes) -> bool:
     """Whether bytes begin as something that may have BTF, and not as a script called vmlinux-gdb.py."""
-    return head.startswith((_RAW, _ELF)) or is_image(head) or unpack.compression(head) is not None
+    if head.startswith((_RAW, _ELF, archive.AR)):
+        return True
+    return is_image(head) or archive.is_tar(head) or unpack.compression(head) is not None
 
 
 def _nothing(name: str, module: str | None, seen: list[str]) -> Exception:
