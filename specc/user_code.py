@@ -90,12 +90,11 @@ def disagreements(ours: Prototype, theirs: Prototype, used: list[str]) -> tuple[
     its declaration does, unless it calls another one so."""
     from specc.compare import argument_differences
 
-    elsewhere = {p.name for p in theirs.parameters}
-    parameters = [
-        Parameter(None, p.type) if i < len(ours.parameters) and ours.parameters[i].name not in elsewhere else p
-        for i, p in enumerate(theirs.parameters)
-    ]
-    return argument_differences(ours, replace(theirs, parameters=tuple(parameters)), used)
+    here, there = {p.name for p in ours.parameters}, {p.name for p in theirs.parameters}
+    renamed = {i for i, (a, b) in enumerate(zip(ours.parameters, theirs.parameters, strict=False))
+               if a.name not in there and b.name not in here}  # fmt: skip
+    parameters = tuple(Parameter(None, p.type) if i in renamed else p for i, p in enumerate(theirs.parameters))
+    return argument_differences(ours, replace(theirs, parameters=parameters), used)
 
 
 def moved(prototype: Prototype, subprogram: Subprogram, places: dict[str, str]) -> tuple[str, ...]:
