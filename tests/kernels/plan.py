@@ -11,6 +11,8 @@ The prototypes come from that kernel's own BTF, so the same few lines of spec re
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ import yaml
 from command import specc
 from kernel_sources import Unavailable
 
+from kernels import everywhere
+from kernels.everywhere import Everywhere
 from kernels.functions import CASES, FUNCTIONS, TRIGGERS
 from kernels.packages import Kernel
 from specc.btf import open_btf
@@ -56,7 +60,10 @@ SYSCALLS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`runs` is what the guest reads. `functions` are probed, `skipped` says of the others why not."""
+    """`runs` is what the guest reads. `functions` are probed, `skipped` says of the others why not.
+
+    `everywhere` has the objects that are the same for all kernels, or says why there are none.
+    """
 
     kernel: Kernel
     file: Path
@@ -64,6 +71,7 @@ class Plan:
     functions: Mapping[str, Prototype]
     trampolines: tuple[str, ...]
     skipped: Mapping[str, str]
+    everywhere: Everywhere | str
 
 
 def compile_triggers(folder: Path) -> Path:
@@ -80,7 +88,7 @@ def compile_triggers(folder: Path) -> Path:
     return program
 
 
-def make_plan(kernel: Kernel, folder: Path, triggers: Path) -> Plan:
+def make_plan(kernel: Kernel, folder: Path, triggers: Path, everywhere: Everywhere | str) -> Plan:
     """Write the specs, build them, write the plan. Raises Unavailable; AssertionError when a spec does not build."""
     functions, skipped = _prototypes(kernel)
     trampolines = tuple(name for name in _trampolines(kernel.series) if name in functions)
@@ -113,9 +121,11 @@ def make_plan(kernel: Kernel, folder: Path, triggers: Path) -> Plan:
         )
         assert built.code == 0, f"{kernel.series}, {compiler}:\n{built.err}"
     runs = [*_runs(kernel, objects, specs), *_refusals(kernel, folder, functions)]
+    if not isinstance(everywhere, str):
+        runs += _runs_of_all(kernel, everywhere)
     file = folder / "plan.json"
     file.write_text(json.dumps({"triggers": str(triggers), "runs": runs}))
-    return Plan(kernel, file, tuple(runs), functions, trampolines, skipped)
+    return Plan(kernel, file, tuple(runs), functions, trampolines, skipped, everywhere)
 
 
 # --- what exists ------------------------------------------------------------------------------------------------------
@@ -265,4 +275,33 @@ def _refusals(kernel: Kernel, folder: Path, functions: Mapping[str, Prototype]) 
         built = out / f"{stem}.bpf.o"
         what = built if built.exists() else specs / f"{stem}.yaml"
         runs.append({"name": name, "arguments": ["run", str(what), "--dry-run", "--output-format", "concise"]})
+    return runs
+
+
+def bpftool() -> str | None:
+    return shutil.which("bpftool", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+def _runs_of_all(kernel: Kernel, built: Everywhere) -> list[dict[str, Any]]:
+    """Of objects that were built once, for all kernels; each kernel is given the very same files."""
+    runs: list[dict[str, Any]] = []
+
+    def run(name: str, *triggers: str, **options: Any) -> None:
+        arguments = ["run", str(built.objects[name]), "--format", "jsonl", "--pid", "{pid}"]
+        runs.append({"name": name, "arguments": arguments, "triggers": list(triggers), "sum": True, **options})
+
+    run("one-clang", *everywhere.TRIGGERS)
+    run("one-zig", *everywhere.TRIGGERS, end="process")
+    run("trampolines-of-all", *everywhere.TRIGGERS)
+    run("elsewhere", "mlock")
+    run("lacking", "mlock")
+    run("unforeseen", "mlock")
+    run("isra", "link")
+    if kernel.series != "5.10":
+        run("module", "tun", modules=[everywhere.MODULE])
+    loader = bpftool()
+    for name in ("guard-old", "guard-new") if loader is not None else ():
+        pins = f"/sys/fs/bpf/{name}"
+        command = [loader, "prog", "loadall", str(built.objects[name]), pins]
+        runs.append({"name": name, "command": command, "pins": pins})
     return runs

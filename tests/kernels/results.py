@@ -9,12 +9,14 @@ In: a series.  Out: `Results`, or Unavailable, which says what this machine lack
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import json
 import pickle
+import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,11 +25,12 @@ from typing import Any, Final
 from command import ROOT
 from kernel_sources import Unavailable
 
+from kernels.everywhere import Everywhere, build_everywhere
 from kernels.machine import Done, ask, boot, missing_here
-from kernels.packages import get_kernel
+from kernels.packages import SUITES, get_kernel
 from kernels.plan import Plan, compile_triggers, make_plan
 
-PATIENCE: Final = 300.0  # for one kernel; it takes about 60
+PATIENCE: Final = 400.0  # for one kernel; it takes about 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,34 +73,60 @@ def results_of(series: str, shared: Path | None) -> Results:
     """Raises Unavailable. `shared` is a directory of all processes of a session: what one finds out the others read."""
     if lacking := missing_here():
         raise Unavailable(lacking)
-    if shared is None:
-        return _find_out(series)
-    with (shared / f"kernel-{series}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        known = shared / f"kernel-{series}.pickle"
-        if not known.exists():
-            known.write_bytes(pickle.dumps(_or_not(series)))
-    found = pickle.loads(known.read_bytes())
+    found = _once(shared, f"kernel-{series}", lambda: _or_not(lambda: _find_out(series, shared)))
     if isinstance(found, Unavailable):
         raise found
     assert isinstance(found, Results)
     return found
 
 
-def _or_not(series: str) -> Results | Unavailable:
+def _once(shared: Path | None, name: str, find_out: Callable[[], Any]) -> Any:
+    """What one process finds out the others read."""
+    if shared is None:
+        return find_out()
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = shared / f"{name}.pickle"
+        if not known.exists():
+            known.write_bytes(pickle.dumps(find_out()))
+        return pickle.loads(known.read_bytes())
+
+
+def _or_not(find_out: Callable[[], Any]) -> Any:
     try:
-        return _find_out(series)
+        return find_out()
     except Unavailable as problem:
         return problem
 
 
-def _find_out(series: str) -> Results:
+@cache
+def everywhere_of(shared: Path | None) -> Everywhere | str:
+    """The objects for all kernels, or which kernel cannot be had; one file for every machine that boots."""
+    found = _once(shared, "everywhere", lambda: _or_not(lambda: _build(shared)))
+    assert isinstance(found, Everywhere | Unavailable)
+    return f"it needs all four kernels: {found}" if isinstance(found, Unavailable) else found
+
+
+def _build(shared: Path | None) -> Everywhere:
+    kernels = [get_kernel(series) for series in SUITES]
+    for kernel in kernels:
+        ask(kernel)
+    if shared is None:
+        name = tempfile.mkdtemp(prefix="specc-everywhere-")
+        atexit.register(shutil.rmtree, name, ignore_errors=True)
+        return build_everywhere(Path(name), kernels)
+    (shared / "everywhere").mkdir()
+    return build_everywhere(shared / "everywhere", kernels)
+
+
+def _find_out(series: str, shared: Path | None) -> Results:
     kernel = get_kernel(series)
     ask(kernel)
+    everywhere = everywhere_of(shared)
     with tempfile.TemporaryDirectory(prefix="specc-kernels-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        plan = make_plan(kernel, folder, compile_triggers(folder))
+        plan = make_plan(kernel, folder, compile_triggers(folder), everywhere)
         guest = Path(__file__).with_name("guest.py")
         env = {"SPECC_CACHE_DIR": "/dev/shm/specc-cache", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
         done = boot(kernel, [sys.executable, str(guest), str(plan.file)], patience=PATIENCE, env=env)

@@ -1,4 +1,5 @@
-"""A table of what was proven on which kernel: for each function, where its interesting argument was and what was seen.
+"""Tables of what was proven on which kernel: for each function, where its interesting argument was and what was seen; by
+an object for each kernel, and by one object for all.
 
 In: the results of all kernels.  Out: a Markdown file, `build/kernels.md`; `docs/how-it-is-tested.md` has a copy.
 """
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kernels import everywhere
 from kernels.functions import CASES, Case, check_case
 from kernels.results import Results
 from specc.abi import place_arguments
@@ -61,12 +63,33 @@ def _cell(case: Case, results: Results) -> str:
     return f"`{place_of(prototype, case.shown)}` {_spelled(event[case.shown])}"
 
 
+def _cell_of_all(case: Case, results: Results) -> str:
+    """The same of the object for all kernels, with the places that were set."""
+    built = results.plan.everywhere
+    assert not isinstance(built, str)
+    if case.function in built.skipped:
+        return "left out"
+    try:
+        (event, *_) = everywhere.check(case, results.plan.kernel.series, built, "", results.events("one-clang"),
+                                       results.facts("one-clang")[case.trigger])  # fmt: skip
+    except AssertionError:
+        return "**wrong**"
+    place = place_of(built.prototypes[results.plan.kernel.series][case.function], case.shown)
+    return "absent" if event[case.shown] is None else f"`{place}` {_spelled(event[case.shown])}"
+
+
 def write_table(path: Path, results: Mapping[str, Results]) -> None:
     heads = [f"{series} ({r.plan.kernel.release})" for series, r in results.items()]
-    lines = [f"| function | argument | {' | '.join(heads)} |", f"|{'---|' * (len(heads) + 2)}"]
+    head = [f"| function | argument | {' | '.join(heads)} |", f"|{'---|' * (len(heads) + 2)}"]
+    lines = ["An object for each kernel:", "", *head]
     for case in CASES:
         cells = [_cell(case, r) for r in results.values()]
         lines.append(f"| `{case.function}` ({case.trigger}) | `{case.shown}` | {' | '.join(cells)} |")
+    lines += ["", "One object for all of them:", "", *head]
+    for case in everywhere.CASES:
+        if not any(isinstance(r.plan.everywhere, str) for r in results.values()):
+            cells = [_cell_of_all(case, r) for r in results.values()]
+            lines.append(f"| `{case.function}` ({case.trigger}) | `{case.shown}` | {' | '.join(cells)} |")
     seconds = ", ".join(f"{series}: {r.seconds:.0f} s" for series, r in results.items())
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join([*lines, "", f"Time in each virtual machine: {seconds}.", ""]))

@@ -10,12 +10,14 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/futex.h>
+#include <linux/if_tun.h>
 #include <linux/mempolicy.h>
 #include <linux/netconf.h>
 #include <linux/netlink.h>
 #include <linux/rtc.h>
 #include <linux/rtnetlink.h>
 #include <linux/userfaultfd.h>
+#include <net/if.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -31,7 +33,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -358,6 +362,145 @@ static void do_epoll(void)
 		close(fd[i]);
 }
 
+/* --- functions that are declared otherwise on other kernels -------------------------------------------------------- */
+
+static void do_wake(void)
+{
+	static uint32_t nobody;
+	address("uaddr", &nobody);
+	result(syscall(SYS_futex, &nobody, (long)(FUTEX_WAKE_BITSET | FUTEX_PRIVATE_FLAG), 0x7654321L, NULL, NULL,
+		       0x1badcafeL));
+}
+
+static void do_truncate(void)
+{
+	close(scratch("/dev/shm/specc-truncate"));
+	result(truncate("/dev/shm/specc-truncate", 0x123456789L));
+	unlink("/dev/shm/specc-truncate");
+}
+
+static void do_xattr(void)
+{
+	static char value[0x321], back[0x765];
+	const char *path = "/dev/shm/specc-xattr", *name = "trusted.specc";
+	memset(value, 'v', sizeof(value));
+	close(scratch(path));
+	result(setxattr(path, name, value, sizeof(value), XATTR_CREATE));
+	fact("set", errno);
+	fact("got", getxattr(path, name, back, sizeof(back)));
+	fact("same", !memcmp(value, back, sizeof(value)));
+	unlink(path);
+}
+
+static void do_mknod(void)
+{
+	umask(0);
+	result(mknod("/dev/shm/specc-node", S_IFCHR | 0624, makedev(0x123, 0x45678)));
+	unlink("/dev/shm/specc-node");
+}
+
+static void do_mkdir(void)
+{
+	umask(0);
+	result(mkdir("/dev/shm/specc-dir", 0613));
+	rmdir("/dev/shm/specc-dir");
+}
+
+static void do_exchange(void)
+{
+	close(scratch("/dev/shm/specc-one"));
+	close(scratch("/dev/shm/specc-other"));
+	result(syscall(SYS_renameat2, AT_FDCWD, "/dev/shm/specc-one", AT_FDCWD, "/dev/shm/specc-other", 2UL));
+	unlink("/dev/shm/specc-one");
+	unlink("/dev/shm/specc-other");
+}
+
+static void do_access(void)
+{
+	int fd = open("/dev/shm/specc-access", O_RDWR | O_CREAT, 0700);
+	result(access("/dev/shm/specc-access", R_OK | W_OK | X_OK));
+	close(fd);
+	fd = open("/dev/shm/specc-access", O_RDONLY | O_NOATIME | O_NOFOLLOW);
+	fact("opened", fd >= 0);
+	close(fd);
+	unlink("/dev/shm/specc-access");
+}
+
+static void do_statx(void)
+{
+	char answer[256];
+	close(scratch("/dev/shm/specc-statx"));
+	result(syscall(SYS_statx, AT_FDCWD, "/dev/shm/specc-statx", 0x4000L /* AT_STATX_DONT_SYNC */, 0x304L, answer));
+	unlink("/dev/shm/specc-statx");
+}
+
+static void do_receive(void)
+{
+	struct sockaddr_in me = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof(me);
+	char answer[4096];
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	bind(fd, (void *)&me, size);
+	result(recv(fd, answer, 1357, MSG_DONTWAIT | MSG_PEEK));
+	close(fd);
+	/* The same of a connection. */
+	int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
+	me.sin_port = 0;
+	bind(listener, (void *)&me, size);
+	listen(listener, 1);
+	getsockname(listener, (void *)&me, &size);
+	fact("connected", connect(client, (void *)&me, size));
+	recv(client, answer, 2468, MSG_DONTWAIT | MSG_PEEK);
+	fact("tcp", -errno);
+	close(client);
+	close(listener);
+}
+
+static void do_huge(void)
+{
+	void *p = mmap(NULL, 6UL << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 21 << 26, -1, 0);
+	fact("mapped", p != MAP_FAILED); /* without pages set apart for it, not */
+	if (p != MAP_FAILED)
+		munmap(p, 6UL << 20);
+}
+
+static void do_brk(void)
+{
+	unsigned long old = syscall(SYS_brk, 0L), from = (old + PAGE - 1) / PAGE * PAGE;
+	fact("from", from);
+	result(syscall(SYS_brk, from + 5 * PAGE) == (long)(from + 5 * PAGE) ? 0 : -1);
+	syscall(SYS_brk, old);
+}
+
+static void do_mtu(void)
+{
+	struct ifreq ask = {.ifr_name = "lo"};
+	unsigned long data = 0x1122334455667788UL;
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	memcpy(&ask.ifr_data, &data, sizeof(data));
+	result(ioctl(fd, SIOCGIFMTU, &ask));
+	close(fd);
+}
+
+static void do_tty(void)
+{
+	int fd = open("/dev/ptmx", O_RDWR | O_NOCTTY);
+	fact("opened", fd >= 0);
+	result(ioctl(fd, 0x5abc, 0x123456789abcdef0UL));
+	close(fd);
+}
+
+/* A function of a module. */
+static void do_tun(void)
+{
+	struct ifreq ask = {.ifr_name = "lo"};
+	int fd = open("/dev/net/tun", O_RDWR);
+	fact("opened", fd >= 0);
+	address("arg", &ask);
+	result(ioctl(fd, TUNGETIFF, &ask)); /* not before it has a name */
+	close(fd);
+}
+
 /* --- many threads ----------------------------------------------------------------------------------------------- */
 
 enum { THREADS = 8, READS = 40, SLEEPERS = 6 };
@@ -492,7 +635,10 @@ static const struct {
 	{"ppoll", do_ppoll}, {"setsockopt", do_setsockopt}, {"getsockopt", do_getsockopt}, {"chown", do_chown},
 	{"rtc", do_rtc}, {"movepages", do_movepages}, {"mprotect", do_mprotect}, {"uffd", do_uffd},
 	{"fallocate", do_fallocate}, {"sendfile", do_sendfile}, {"epoll", do_epoll}, {"threads", do_threads},
-	{"user", do_user}, {"firstbyte", do_firstbyte},
+	{"wake", do_wake}, {"truncate", do_truncate}, {"xattr", do_xattr}, {"mknod", do_mknod}, {"mkdir", do_mkdir},
+	{"exchange", do_exchange}, {"access", do_access}, {"statx", do_statx}, {"receive", do_receive}, {"huge", do_huge},
+	{"brk", do_brk}, {"mtu", do_mtu}, {"tty", do_tty}, {"tun", do_tun}, {"user", do_user},
+	{"firstbyte", do_firstbyte},
 };
 
 static void perform(const char *name)
