@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from specc import __version__
 
-COMMANDS = ("build", "check", "show", "run", "schema", "new", "btf", "doctor", "explain")
+COMMANDS = ("build", "check", "lock", "diff", "show", "run", "schema", "new", "btf", "doctor", "explain")
 _FORMATS = ("full", "concise", "json", "github")
 
 
@@ -71,13 +71,25 @@ def _parser(only: str | None = None) -> argparse.ArgumentParser:
     build.add_argument("--emit", default="c,obj,header", metavar="LIST", help="which files: c, obj, header, separated by commas; default: all")  # fmt: skip
     build.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is missing, stale, edited or orphaned")  # fmt: skip
     build.add_argument("--diff", action="store_true", help="write nothing; print how the files differ from what they would be")  # fmt: skip
+    build.add_argument("--locked", action="store_true", help="write nothing unless the specs give what specc.lock says")  # fmt: skip
     build.add_argument("-j", "--jobs", type=_positive, default=None, metavar="N", help="compilers at a time; default: one per processor")  # fmt: skip
     build.add_argument("-MD", dest="make_dependencies", action="store_true", help="also write NAME.d, the dependencies for make")  # fmt: skip
 
     check = command("check", "find every error of every spec, and write nothing", source)
     check.add_argument("specs", nargs="*", metavar="SPEC or DIR", help="default: the directory specs")
     check.add_argument("--format", choices=("text", "json"), default="text", help="where arguments are on each target: tables (default) or JSON")  # fmt: skip
+    check.add_argument("--no-lock", dest="lock", action="store_false", help="do not compare with specc.lock")
     check.add_argument("--no-resolve", dest="resolve", action="store_false", help="check the text only, without prototypes")  # fmt: skip
+
+    lock = command("lock", "write down in specc.lock what specs give, for reviews and for build --locked", source)
+    lock.add_argument("specs", nargs="*", metavar="SPEC or DIR", help="default: the directory specs")
+    lock.add_argument("--emit", default="c,obj,header", metavar="LIST", help="which outputs to record: c, obj, header, separated by commas; default: all")  # fmt: skip
+    lock.add_argument("-j", "--jobs", type=_positive, default=None, metavar="N", help="compilers at a time; default: one per processor")  # fmt: skip
+
+    diff = command("diff", "say whether a change of specs breaks those who read their events", source)
+    diff.add_argument("what", nargs="*", metavar="OLD NEW", help="two specs or two locks; with --against, the specs to compare (default: the directory specs)")  # fmt: skip
+    diff.add_argument("--against", metavar="git:REF", help="compare with the specs of a commit")
+    diff.add_argument("--format", choices=("text", "json"), default="text", help="lines (default) or JSON")
 
     show = command("show", "show where every argument of a function is, or a spec's events", source, header)
     show.add_argument("function", nargs="?", metavar="FUNCTION or SPEC")

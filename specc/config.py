@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from specc.diagnostics import Report, Stop, stop
@@ -69,11 +70,9 @@ class Configs:
 def _search(folder: str) -> _Found:
     read: list[str] = []
     absent: list[str] = []
-    # Not realpath: what a link in the project leads to is the project's decision.
-    here = os.path.abspath(folder or ".")
-    while True:
+    for here in ancestors(folder):
         for name in (OWN, SHARED):
-            path = _shown(os.path.join(here, name))
+            path = shown(os.path.join(here, name))
             if not os.path.isfile(path):
                 if not os.path.lexists(path):
                     absent.append(path)
@@ -85,13 +84,22 @@ def _search(folder: str) -> _Found:
                 return _Found(problem, tuple(read), tuple(absent))
             if config is not None:
                 return _Found(config, tuple(read), tuple(absent))
+    return _Found(None, tuple(read), tuple(absent))
+
+
+def ancestors(folder: str) -> Iterator[str]:
+    """The directory and those above it, up to the project's."""
+    # Not realpath: what a link in the project leads to is the project's decision.
+    here = os.path.abspath(folder or ".")
+    while True:
+        yield here
         above = os.path.dirname(here)
         if above == here or any(os.path.lexists(os.path.join(here, mark)) for mark in _PROJECT_MARKS):
-            return _Found(None, tuple(read), tuple(absent))
+            return
         here = above
 
 
-def _shown(path: str) -> str:
+def shown(path: str) -> str:
     """A path as findings show it: from the working directory on where it is inside."""
     try:
         here = os.getcwd()
@@ -220,7 +228,7 @@ def version_key(text: str) -> list[tuple[int, str]]:
 
 def target_files(spec: TargetSpec, folder: str) -> tuple[str, ...]:
     """The paths of a target's files, from the directory of the file that names them. Raises Stop for what is missing."""
-    paths = tuple(_shown(os.path.abspath(os.path.join(folder, word.text))) for word in spec.btf)
+    paths = tuple(shown(os.path.abspath(os.path.join(folder, word.text))) for word in spec.btf)
     missing = [(w, p) for w, p in zip(spec.btf, paths, strict=True) if not os.path.isfile(p)]
     if missing:
         word, path = missing[0]

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from specc.compiler import Compiler
     from specc.diagnostics import Report
+    from specc.ir import Program
     from specc.pipeline import Texts
+    from specc.survey import Survey
 
 EMITS = ("c", "obj", "header")
 
@@ -29,7 +31,7 @@ class Job:
     `spec` is the file's bytes as they were at the start, None when the result is not to be remembered.
     """
 
-    __slots__ = ("absent", "dependencies", "outputs", "path", "spec", "started_ns", "texts")
+    __slots__ = ("absent", "dependencies", "made", "outputs", "path", "spec", "started_ns", "texts")
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -38,18 +40,27 @@ class Job:
         self.dependencies: tuple[str, ...] = ()
         self.absent: tuple[str, ...] = ()
         self.texts: Texts | None = None
+        self.made: tuple[Program, list[Survey]] | None = None  # for the lock
         self.outputs: dict[str, bytes] | None = None
 
 
 def run(options: argparse.Namespace) -> int:
-    emit = tuple(dict.fromkeys(options.emit.split(",")))
-    unknown = [e for e in emit if e not in EMITS]
-    if unknown:
-        print(f"specc build: --emit takes {', '.join(EMITS)}, not `{unknown[0]}`", file=sys.stderr)
+    emit = emits(options)
+    if emit is None:
         return 2
     work = Run(options, emit)
     work.build()
     return work.finish()
+
+
+def emits(options: argparse.Namespace) -> tuple[str, ...] | None:
+    """What --emit names; None after it was told that something of that is not known."""
+    emit = tuple(dict.fromkeys(options.emit.split(",")))
+    unknown = [e for e in emit if e not in EMITS]
+    if unknown:
+        print(f"specc {options.command}: --emit takes {', '.join(EMITS)}, not `{unknown[0]}`", file=sys.stderr)
+        return None
+    return emit
 
 
 class Run:
@@ -103,7 +114,7 @@ class Run:
 
     def _remembered(self, job: Job) -> bool:
         # Opening a named pipe would wait for ever, and without a cache nothing is remembered.
-        if self.cache.root is None or not os.path.isfile(job.path):
+        if self.cache.root is None or not os.path.isfile(job.path) or self.options.locked:
             return False
         try:
             with open(job.path, "rb") as file:
@@ -179,19 +190,23 @@ class Run:
             session.sources.dependencies.clear()
             session.sources.absent.clear()
             before = len(self.report.diagnostics)
-            program = front(Path(job.path), session, self.report)
+            surveys: list[Survey] | None = [] if self.options.locked else None
+            program = front(Path(job.path), session, self.report, surveys=surveys)
             if program is None:
                 continue
             job.dependencies = tuple(session.sources.dependencies)
             job.absent = tuple(session.sources.absent)
             if len(self.report.diagnostics) > before:
                 job.spec = None  # a warning is told at every build
+            job.made = (program, surveys) if surveys is not None else None
             job.texts = emit_all(program)
             yield job, job.texts.name, job.texts.c_text
 
     def finish(self) -> int:
         """Write, or compare, what was built; tell what was wrong."""
-        built = self._claimed()
+        built = self.claimed()
+        if self.options.locked and not self._as_locked(built):
+            built = []
         counts: dict[str, int] = {}
         if self.options.check or self.options.diff:
             self._compare(built)
@@ -206,7 +221,25 @@ class Run:
             code = exit_code(self.report)
         return code or int(self.options.diff and self.differs)
 
-    def _claimed(self) -> list[Job]:
+    def compiler_name(self) -> str:
+        """What made the objects, for the lock."""
+        return "" if self._compiler is None else f"{self._compiler.kind} {self._compiler.version}"
+
+    def _as_locked(self, built: list[Job]) -> bool:
+        """Whether the lock says the same; where it does not, nothing is written."""
+        from specc.diagnostics import Report
+        from specc.lock import Locks
+
+        report, locks = Report(), Locks()
+        for job in built:
+            assert job.made is not None and job.outputs is not None
+            locks.compare(job.path, *job.made, job.outputs, self.compiler_name(), report, needed=True)
+        if not self.failed:
+            locks.compare_rest(report)
+        self.report.extend(report)
+        return not report.failed
+
+    def claimed(self) -> list[Job]:
         """The jobs that were built, without those whose files another spec of this run writes too."""
         from specc.outputs import claim
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from specc.commands.common import exit_code, find_specs, tell
 from specc.diagnostics import Report
+from specc.lock import Locks
 from specc.pipeline import front
 from specc.pipeline import session as open_session
 
 if TYPE_CHECKING:
+    from specc.ir import Program
     from specc.survey import Survey
 
 
@@ -22,10 +24,16 @@ def run(options: argparse.Namespace) -> int:
     specs = find_specs(options.specs, report)
     session = open_session(options.compiler, options.btf)
     surveyed: list[tuple[str, list[Survey]]] = []
+    locks, locked = Locks(), Report()
     for path in specs:
         surveys: list[Survey] = []
-        front(path, session, report, resolve=options.resolve, surveys=surveys)
+        program = front(path, session, report, resolve=options.resolve, surveys=surveys)
         surveyed.append((str(path), surveys))
+        if program is not None and options.lock and locks.there(str(path)):
+            locks.compare(str(path), program, surveys, _texts(program), "", locked, needed=False)
+    if not report.failed:
+        locks.compare_rest(locked)
+    report.extend(locked)
     if options.format == "json":
         from specc.matrix import matrix_json
 
@@ -38,6 +46,14 @@ def run(options: argparse.Namespace) -> int:
     if not report.diagnostics and options.output_format in ("full", "concise"):
         print(f"{len(specs)} spec{'s' if len(specs) != 1 else ''} checked, nothing wrong", file=sys.stderr)
     return exit_code(report)
+
+
+def _texts(program: Program) -> dict[str, bytes]:
+    """The outputs that need no compiler."""
+    from specc.pipeline import emit_all
+
+    texts = emit_all(program)
+    return {f"{texts.name}.bpf.c": texts.c_text.encode(), f"{texts.name}.h": texts.header.encode()}
 
 
 def _print_tables(surveyed: list[tuple[str, list[Survey]]]) -> bool:

@@ -1,0 +1,165 @@
+"""A lock as text, and back.
+
+In: a Lock, or its text.  Out: the other; a line that is none of a lock is a Stop (SP514), and so is another version (SP515).
+
+    spec specs/gup.yaml
+      output gup.bpf.c sha256:...
+      probe 0 gup: kprobe __get_user_pages
+        on 6.12
+          prototype long __get_user_pages(struct mm_struct *mm, ...)
+          at start: rsi
+        event of 64 bytes
+          field 32 8 start: unsigned long
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from specc.diagnostics import Location, Stop, stop
+from specc.lock.nouns import Lock, LockedField, LockedOutput, LockedProbe, LockedSpec, LockedTarget
+from specc.noun import replace
+
+VERSION: Final = 1
+_HEAD: Final = (
+    "# What the specs give: `specc lock` writes this file, `specc check` and `specc build --locked` compare with it.\n"
+    f"version {VERSION}\n"
+)
+
+
+def write_lock(lock: Lock) -> str:
+    blocks = ["\n" + "".join(f"{line}\n" for line in spec_lines(spec)) for spec in sorted(lock.specs, key=_path)]
+    return _HEAD + "".join(blocks)
+
+
+def _path(spec: LockedSpec) -> str:
+    return spec.path
+
+
+def spec_lines(spec: LockedSpec) -> list[str]:
+    """The lines of one spec."""
+    lines = [f"spec {_text(spec.path)}"]
+    lines += [f"  output {o.name} {o.digest}" + (f" by {_text(o.by)}" if o.by else "") for o in spec.outputs]
+    for probe in spec.probes:
+        lines.append(f"  probe {probe.number} {probe.name}: {probe.kind} {_text(probe.code)}")
+        if probe.build:
+            lines.append(f"    build {_text(probe.build)}")
+        for target in probe.targets:
+            lines.append(f"    on {_text(target.name)}" if target.name else "    declared")
+            lines.append(f"      prototype {_text(target.prototype)}" if target.prototype else "      nowhere")
+            lines += [f"      at {_name(name)}: {place}" for name, place in target.places]
+        lines.append(f"    event of {probe.size} bytes")
+        for f in probe.fields:
+            kind = "field" if f.bit is None else f"optional {f.bit}"
+            lines.append(f"      {kind} {f.offset} {f.size} {_name(f.name)}: {_text(f.type)}")
+    return lines
+
+
+def _text(text: str) -> str:
+    """What ends a line: as it is, or as a JSON string where that could not be read back. A file can have any name."""
+    return text if text.isprintable() and text == text.strip() and text and text[0] != '"' else json.dumps(text)
+
+
+def _name(text: str) -> str:
+    return text if re.fullmatch(r"[\w.]+", text, re.ASCII) else json.dumps(text)
+
+
+_NAME: Final = r'([A-Za-z0-9_.]+|"(?:[^"\\]|\\.)*")'
+_LINES: Final = {
+    "version": r"version (\d{1,9})",
+    "spec": r"spec (.+)",
+    "output": r"  output (\S+) (sha256:[0-9a-f]{64})(?: by (.+))?",
+    "probe": r"  probe (\d{1,9}) (\w+): (\w+) (.+)",
+    "build": r"    build (.+)",
+    "on": r"    on (.+)",
+    "declared": r"    declared()",
+    "prototype": r"      prototype (.+)",
+    "nowhere": r"      nowhere()",
+    "at": rf"      at {_NAME}: (.+)",
+    "event": r"    event of (\d{1,9}) bytes",
+    "field": rf"      field (\d{{1,9}}) (\d{{1,9}}) {_NAME}: (.+)",
+    "optional": rf"      optional (\d{{1,2}}) (\d{{1,9}}) (\d{{1,9}}) {_NAME}: (.+)",
+}
+
+
+def read_lock(text: str, file: str) -> Lock:
+    """A lock from its text. Raises Stop (SP514) with the first line that cannot be one of a lock."""
+    specs: list[LockedSpec] = []
+    version = ""
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        kind = line.split()[0]
+        match = re.fullmatch(_LINES[kind], line) if kind in _LINES else None
+        if match is None or (kind == "version") == bool(version):
+            raise _not_a_lock(file, number, line)
+        try:
+            words = [_unquote(word) for word in match.groups()]
+            if kind == "version":
+                version = words[0]
+                if version != str(VERSION):
+                    raise stop("SP515", f"this is a lock of version {version}; this specc knows {VERSION}",
+                               Location(file, number, 1), help="use the specc that wrote it")  # fmt: skip
+            else:
+                _add(specs, kind, words)
+        except (IndexError, json.JSONDecodeError):  # what the line belongs to is not there, or its string is none
+            raise _not_a_lock(file, number, line) from None
+    if not version:
+        raise stop("SP514", "this is not a lock: it has no version", Location(file), help=_AGAIN)
+    return Lock(tuple(specs))
+
+
+def _add(specs: list[LockedSpec], kind: str, words: Sequence[str]) -> None:
+    """One line into what was read so far. Raises IndexError when the line that it belongs to is missing."""
+    if kind == "spec":
+        specs.append(LockedSpec(words[0], (), ()))
+        return
+    spec = specs[-1]
+    match kind:
+        case "output":
+            spec = replace(spec, outputs=(*spec.outputs, LockedOutput(words[0], words[1], words[2])))
+        case "probe":
+            made = LockedProbe(words[1], int(words[0]), words[2], words[3], "", (), 0, ())
+            spec = replace(spec, probes=(*spec.probes, made))
+        case _:
+            spec = replace(spec, probes=(*spec.probes[:-1], _added(spec.probes[-1], kind, words)))
+    specs[-1] = spec
+
+
+def _added(probe: LockedProbe, kind: str, words: Sequence[str]) -> LockedProbe:
+    match kind:
+        case "build":
+            return replace(probe, build=words[0])
+        case "on" | "declared":
+            return replace(probe, targets=(*probe.targets, LockedTarget(words[0], "", ())))
+        case "event":
+            return replace(probe, size=int(words[0]))
+        case "field" | "optional":
+            bit = int(words[0]) if kind == "optional" else None
+            offset, size, name, ctype = words[-4:]
+            return replace(probe, fields=(*probe.fields, LockedField(int(offset), int(size), name, ctype, bit)))
+        case _:
+            target = probe.targets[-1]
+            if kind == "at":
+                target = replace(target, places=(*target.places, (words[0], words[1])))
+            else:
+                target = replace(target, prototype=words[0])
+            return replace(probe, targets=(*probe.targets[:-1], target))
+
+
+def _unquote(word: str | None) -> str:
+    if word is None:
+        return ""
+    return str(json.loads(word)) if word.startswith('"') else word
+
+
+_AGAIN: Final = "take it from the repository again, or write it anew with `specc lock`"
+
+
+def _not_a_lock(file: str, number: int, line: str) -> Stop:
+    shown = line.strip() if len(line) <= 60 else line.strip()[:57] + "..."
+    return stop("SP514", f"`{shown}` is not a line of a lock, or not where it belongs",
+                Location(file, number, 1, number, len(line) + 1), help=_AGAIN)  # fmt: skip
