@@ -422,6 +422,16 @@ def test_findings_for_machines(folder: Path) -> None:
     assert specc("btf", "vmlinuz", "--output-format", "json", cwd=folder).out.startswith("vmlinuz\n")
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--functions", ""], ["--functions", " , "], ["--types", ""], ["--spec", "u.yaml"]]
+)
+def test_a_list_of_nothing_writes_nothing(arguments: list[str], folder: Path) -> None:
+    (folder / "u.yaml").write_text("specc: 1\nname: u\nprobes: [{uprobe: {path: /bin/sh, symbol: main}, args: []}]\n")
+    done = specc("btf", "vmlinuz", *arguments, "-o", "x.btf", cwd=folder)
+    assert (done.code, done.out, (folder / "x.btf").exists()) == (2, "", False)
+    assert done.err == "specc btf: no function or type is named, and no spec has a kernel probe\n"
+
+
 def test_what_specs_need(folder: Path) -> None:
     (folder / "specs").mkdir()
     (folder / "specs" / "a.yaml").write_text(

@@ -229,6 +229,21 @@ def test_a_module_becomes_one_with_its_base() -> None:
     assert answer(lambda: part.prototype("twice")) == "SP235"
 
 
+def test_a_part_that_would_say_something_else_is_refused() -> None:
+    """A module and its base that disagree on `char`: each is read by its own, and a part has but one."""
+    kernel = Writer()
+    c = kernel.int("char", 1)
+    kernel.int("signed char", 1, signed=True)
+    kernel.func("k", kernel.proto(0, [("c", c)]))
+    module = Writer(base=kernel)
+    own = module.int("char", 1)
+    module.int("signed char", 1)
+    module.func("m", module.proto(0, [("c", own)]))
+    btf = Btf(module.bytes(), "m", Btf(kernel.bytes(), "kernel"))
+    assert answer(lambda: part_of(btf, ["m"])) == "SP239"
+    assert Btf(part_of(btf, ["k"]), "k").prototype("k").parameters == btf.prototype("k").parameters
+
+
 def tag_id(w: Writer, tag: str) -> int:
     return Btf(w.bytes(), "x").blob.ids_named(tag, {B.STRUCT})[0]
 

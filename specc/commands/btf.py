@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from specc.commands.common import exit_code, find_specs, tell
+from specc.commands.common import USAGE, exit_code, find_specs, tell
 from specc.diagnostics import Location, Report, Stop, stop
 
 if TYPE_CHECKING:
@@ -24,23 +24,32 @@ _MAGIC = b"\x9f\xeb"
 
 def run(options: argparse.Namespace) -> int:
     report = Report()
+    functions, types = _words(options.functions), _words(options.types)
+    part = bool(options.functions or options.types or options.spec)
     try:
-        _run(options, report)
+        wanted, read_as = _from_specs(options.spec, report)
+        if part and not (functions or types or wanted or report.failed):
+            # A list that a script left empty must not write the whole BTF, nor a part with nothing in it.
+            print("specc btf: no function or type is named, and no spec has a kernel probe", file=sys.stderr)
+            return USAGE
+        if not report.failed:
+            btf, found = _opened(options)
+            if part:
+                data = _part(btf, dict.fromkeys((*functions, *wanted)), types, read_as, options, report)
+            else:
+                data = _whole(btf, found)
+            if data is not None:
+                _give(btf, found, data, options, part=part)
     except Stop as problem:
         report.diagnostics.append(problem.diagnostic)
-    if report.diagnostics:  # stdout belongs to the summary
+    if report.diagnostics:  # else stdout belongs to the summary
         tell(report, options.output_format)
     return exit_code(report)
 
 
-def _run(options: argparse.Namespace, report: Report) -> None:
+def _opened(options: argparse.Namespace) -> tuple[Btf, Found]:
     from specc.btf.open import RUNNING, open_file
 
-    functions, types = _words(options.functions), _words(options.types)
-    chosen = bool(functions or types or options.spec)
-    wanted, read_as = _from_specs(options.spec, report)
-    if report.failed:
-        return
     base = Path(options.base) if options.base else None
     if options.file is not None:
         btf, found = open_file(Path(options.file), base, options.module)
@@ -48,20 +57,18 @@ def _run(options: argparse.Namespace, report: Report) -> None:
         btf, found = open_file(_running_module(options.module), base)
     else:
         btf, found = open_file(RUNNING, base)
-    if options.base and btf.base is None and found.distilled is None:
+    if base is not None and btf.base is None and found.distilled is None:
         print(f"specc btf: {btf.name} is complete by itself; --base is not needed", file=sys.stderr)
-    if chosen:
-        data = _chosen(btf, dict.fromkeys((*functions, *wanted)), types, read_as, options, report)
-    else:
-        data = _whole(btf, found)
-    if report.failed or data is None:
-        return
+    return btf, found
+
+
+def _give(btf: Btf, found: Found, data: bytes, options: argparse.Namespace, *, part: bool) -> None:
     if options.output is None:
-        _summary(btf, found, data, part=chosen)
-    else:
-        _write(options.output, data)
-        if options.verbose:
-            print(f"{options.output}: {len(data)} bytes", file=sys.stderr)
+        _summary(btf, found, data, part=part)
+        return
+    _write(options.output, data)
+    if options.verbose:
+        print(f"{options.output}: {len(data)} bytes", file=sys.stderr)
 
 
 def _words(lists: Iterable[str]) -> list[str]:
@@ -108,7 +115,7 @@ def _running_module(name: str) -> Path:
     return path
 
 
-def _chosen(
+def _part(
     btf: Btf,
     functions: Iterable[str],
     types: Iterable[str],
