@@ -61,11 +61,12 @@ class Function:
     name: str
     parameters: list[Parameter]
     static: bool
+    result: str = "long"
     lines: list[str] = field(default_factory=list)
 
     def declaration(self) -> str:
         inside = ", ".join(f"{p.type}{'' if p.type.endswith('*') else ' '}{p.name}" for p in self.parameters)
-        return f"long {self.name}({inside or 'void'})"
+        return f"{self.result} {self.name}({inside or 'void'})"
 
 
 def source(seed: int, count: int) -> tuple[str, list[Function]]:
@@ -81,6 +82,8 @@ def _function(random: Random, number: int) -> Function:
     parameters = [_parameter(random, i) for i in range(random.choice((1, 2, 2, 3, 3, 3, 4, 4, 5, 6, 8)))]
     f = Function(f"f{number}", parameters, random.random() < 0.75)
     recursive = random.random() < 0.15
+    if random.random() < 0.12:
+        f.result = "struct B"  # in memory: its address is in the first register, or, where nobody takes it, nowhere
     words = ["static"] if f.static else []
     if random.random() < 0.9 or not f.static:
         words.append("NOINLINE")
@@ -136,7 +139,7 @@ def _body(random: Random, f: Function, recursive: bool) -> Iterator[str]:
             case "escaped", _:
                 yield f"touch(&{p.name}); result += {p.name};"
         if random.random() < 0.12:
-            yield f"if (__builtin_expect(result % {random.randrange(3, 9)} == 0, {random.randrange(2)})) {{ sink = 1; {_result(f)} return result; }}"
+            yield f"if (__builtin_expect(result % {random.randrange(3, 9)} == 0, {random.randrange(2)})) {{ sink = 1; {_result(f)} }}"
         if random.random() < 0.1:
             yield "for (int i = 0; i < 3; i++) { sink = result + i; touch(&result); }"
     if recursive:
@@ -145,18 +148,21 @@ def _body(random: Random, f: Function, recursive: bool) -> Iterator[str]:
             given.append("depth - 1" if p.name == "depth" else p.name)
         yield "if (depth > 0) {"
         yield f"\t{_told(f, given)}"
-        yield f"\tresult += {f.name}({', '.join(given)});"
+        yield f"\tresult += {f.name}({', '.join(given)}){'.y' if f.result != 'long' else ''};"
         yield "}"
     if random.random() < 0.1:
         yield "result = 7;"
     if random.random() < 0.3:
         yield "sink = result;"
     yield _result(f)
-    yield "return result;"
 
 
 def _result(f: Function) -> str:
-    return f'fprintf(out, "r {f.name} %ld\\n", result);'
+    """Tells the result and returns it."""
+    if f.result == "long":
+        return f'fprintf(out, "r {f.name} %ld\\n", result); return result;'
+    value = "struct B made = { result, ~result, result + 1 };"
+    return f'{value} fprintf(out, "r {f.name} %ld %ld %ld\\n", made.x, made.y, made.z); return made;'
 
 
 def _told(f: Function, given: list[str]) -> str:
@@ -200,7 +206,8 @@ def _calls(random: Random, f: Function) -> Iterator[str]:
         yield f"\t\t{_told(f, given)}"
         called = f"pointer_{f.name}" if pointer and number == 1 else f.name
         used = random.random() < 0.5
-        yield f"\t\t{'sink = ' if used else ''}{called}({', '.join(given)});"
+        member = ".z" if used and f.result != "long" else ""
+        yield f"\t\t{'sink = ' if used else ''}{called}({', '.join(given)}){member};"
         yield "\t}"
 
 
@@ -209,7 +216,7 @@ class Told:
     """By function: the arguments of each call, and each result."""
 
     calls: dict[str, list[dict[str, int]]] = field(default_factory=dict)
-    results: dict[str, set[int]] = field(default_factory=dict)
+    results: dict[str, set[tuple[int, ...]]] = field(default_factory=dict)
 
 
 def told(output: Path) -> Told:
@@ -217,7 +224,7 @@ def told(output: Path) -> Told:
     for line in output.read_text().splitlines():
         kind, name, *words = line.split()
         if kind == "r":
-            found.results.setdefault(name, set()).add(int(words[0]))
+            found.results.setdefault(name, set()).add(tuple(map(int, words)))
         else:
             values = {n: int(v) for n, v in re.findall(r"([\w.]+)=(-?\d+)", " ".join(words))}
             found.calls.setdefault(name, []).append(values)

@@ -56,7 +56,7 @@ def spec_of(path: Path, found: dict[str, Subprogram]) -> str:
     lines = ["specc: 1", "name: changed", "fields: [tid]", "buffer: {ring: 4MiB}", "probes:"]
     for number, (name, subprogram) in enumerate(found.items()):
         lines += [f"  - name: e{number}", f"    uprobe: {{path: {path}, symbol: {name}}}"]
-        if subprogram.placement.result.readable:
+        if subprogram.placement.result.readable or subprogram.placement.result.memory:
             lines += [f"  - name: r{number}", f"    uretprobe: {{path: {path}, symbol: {name}}}", "    args: [return]"]
     return "\n".join(lines) + "\n"
 
@@ -97,7 +97,9 @@ def check_program(folder: Path, compiler: str, flags: str, seed: int) -> tuple[i
         function = by_name[symbol.partition(".")[0]]
         what = f"{compiler} {flags} seed {seed}: {symbol}: {function.declaration()}: {event}"
         if event["probe"][0] == "r":
-            assert event["return"] in passed.results[function.name], what
+            value = event["return"]
+            result = (value,) if function.result == "long" else (value["x"], value["y"], value["z"])
+            assert result in passed.results[function.name], what
             compared += 1
             continue
         values = recorded(event, function)
