@@ -12,7 +12,6 @@ import glob
 import os
 import re
 import struct
-import subprocess
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -144,6 +143,8 @@ def _chosen(paths: list[str], environ: Mapping[str, str]) -> Found | None:
 
 def searched(environ: Mapping[str, str]) -> list[str]:
     """The subdirectories of glibc-hwcaps for this processor, best first: the loader itself is asked."""
+    import subprocess
+
     try:
         done = subprocess.run(
             [LOADER, "--help"], env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True, text=True,

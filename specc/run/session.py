@@ -16,8 +16,6 @@ import os
 import re
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final
 
@@ -26,7 +24,7 @@ from specc.describe import Description, ProbeDescription
 from specc.diagnostics import Diagnostic, Location, Report, Severity, Stop
 from specc.libbpf import BPF_TRACE_UPROBE_MULTI, LibbpfError, Library, Object
 from specc.locate import UserPlace, UserTargets
-from specc.noun import replace
+from specc.noun import dataclass, field, replace
 from specc.run.attach import Attacher, Attachment, NoMode
 from specc.run.fill import Filled
 from specc.run.kernel_target import (
@@ -197,6 +195,8 @@ def detach_all(attachments: Sequence[Attachment]) -> None:
             problems.append(problem)
 
     if len(attachments) > 1:
+        from concurrent.futures import ThreadPoolExecutor  # which imports logging: it is not needed before the end
+
         with ThreadPoolExecutor(min(64, len(attachments))) as pool:
             list(pool.map(close, attachments))
     else:
