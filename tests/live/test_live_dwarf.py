@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import specc
 
 from specc.diagnostics import Stop
 from specc.dwarf import Subprogram, open_dwarf
@@ -115,3 +116,67 @@ def check_program(folder: Path, compiler: str, flags: str, seed: int) -> tuple[i
 def test_every_recorded_value_was_passed(compiler: str, flags: str, tmp_path: Path) -> None:
     compared, _ = check_program(tmp_path, compiler, flags, SEED)
     assert compared > FUNCTIONS, "so few values that something is refused that was not before"
+
+
+BUILDS = """
+#define NOINLINE __attribute__((noinline))
+volatile long sink;
+#ifdef MORE
+NOINLINE long taken(int more, long a, long b) { sink = more; return a * b; }
+#define CALL taken(1, n, 3)
+#else
+NOINLINE long taken(long a, long b) { sink = a; return a * b; }
+#define CALL taken(n, 3)
+#endif
+static NOINLINE long moved(void *unused, long a) { sink = a; return a * 3; }
+int main(int n, char **v) { return CALL + moved(v, n) + moved(v, sink); }
+"""
+
+
+def built(folder: Path, flags: str, compiler: str = "gcc") -> None:
+    (folder / "b.c").write_text(BUILDS)
+    command = [compiler, *flags.split(), "-w", "-Wl,--build-id=sha1", "b.c", "-o", "target"]
+    subprocess.run(command, cwd=folder, check=True)
+
+
+@live
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="it needs gcc")
+@pytest.mark.parametrize(
+    ("flags", "symbol", "prototype", "message"),
+    [
+        ("-g -O1", "taken", "", None),  # the same function in another build
+        ("-O1", "taken", "", "is not the file that the places of `taken`'s arguments were read from"),
+        ("-g -O1 -DMORE", "taken", "", "`taken` is declared differently in"),
+        ("-g -O1 -DMORE", "taken", "long taken(long a, long b)", "`taken` is declared differently in"),
+        ("-O1 -DMORE", "taken", "long taken(long a, long b)", None),  # nobody can know
+        (
+            "clang -g -O2",
+            "moved",
+            "",
+            "cannot be read there: DWARF says that `a` of `moved` is in rdi where the ABI says rsi",
+        ),
+    ],
+)
+def test_another_build_of_the_program(
+    flags: str, symbol: str, prototype: str, message: str | None, tmp_path: Path
+) -> None:
+    built(tmp_path, "-g -O1")
+    declared = f'\n    prototype: "{prototype}"' if prototype else ""
+    (tmp_path / "s.yaml").write_text(
+        f"specc: 1\nname: s\nprobes:\n  - name: p\n    uprobe: {{path: {tmp_path}/target, symbol: {symbol}}}{declared}\n    args: [a]\n"
+    )
+    done = specc("build", "s.yaml", "-o", ".", "--emit", "obj", cwd=tmp_path)
+    assert done.code == 0, done.err
+    same = specc("run", "s.bpf.o", "--dry-run", cwd=tmp_path)
+    assert same.code == 0, same.err
+    (tmp_path / "target").unlink()
+    if flags.startswith("clang ") and shutil.which("clang") is None:
+        pytest.skip("another compiler's build: clang is not installed")
+    built(tmp_path, flags.removeprefix("clang "), "clang" if flags.startswith("clang ") else "gcc")
+    other = specc("run", "s.bpf.o", "--dry-run", cwd=tmp_path)
+    if message is None:
+        assert (other.code, "SP276" in other.err) == (0, False), other.err
+        return
+    assert other.code == 1 and "SP276" in other.err and message in other.err, other.err
+    forced = specc("run", "s.bpf.o", "--dry-run", "--force", cwd=tmp_path)
+    assert forced.code == 0 and "SP276" in forced.err, forced.err
