@@ -39,11 +39,13 @@ class _Group:
 
 
 def matrix_text(surveys: Sequence[Survey]) -> str:
-    """A table per probe: its kernels, the place of each argument, what changed; under it the prototypes."""
-    return "\n".join(_probe_text(survey) for survey in surveys)
+    """A table per probe: its kernels, the place of each argument, what changed; under it the prototypes, once."""
+    told: dict[tuple[tuple[str, str], ...], str] = {}
+    return "\n".join(_probe_text(survey, told) for survey in surveys)
 
 
-def _probe_text(survey: Survey) -> str:
+def _probe_text(survey: Survey, told: dict[tuple[tuple[str, str], ...], str]) -> str:
+    """One table. `told` has the prototypes that were shown, and with which probe."""
     groups = _groups(survey)
     name = f"{survey.probe}: " if survey.probe != survey.function else ""
     lines = [f"{name}{survey.kind} {survey.function}", ""]
@@ -53,8 +55,11 @@ def _probe_text(survey: Survey) -> str:
     lines += [
         ("  " + "  ".join(_visible(c).ljust(w) for c, w in zip(row, widths, strict=True))).rstrip() for row in rows
     ]
-    shown = [(g.label, spell_prototype(g.row.prototype)) for g in groups if g.row.prototype is not None]
-    if shown:
+    shown = tuple((g.label, spell_prototype(g.row.prototype)) for g in groups if g.row.prototype is not None)
+    if shown in told:
+        lines += ["", f"  the prototypes are those of `{told[shown]}`"]
+    elif shown:
+        told[shown] = survey.probe
         wide = max(len(_visible(label)) for label, _ in shown)
         lines += ["", *(f"  {_visible(label).ljust(wide)}  {text}" for label, text in shown)]
     return "\n".join(lines) + "\n"

@@ -229,6 +229,35 @@ done: kretprobe g
     assert done.out == expected
 
 
+def test_prototypes_that_were_shown_are_not_shown_again() -> None:
+    targets = ["--btf", "5.4.btf", "--btf", "5.10.btf"]
+    cwd = _spec("{name: one, kprobe: g}, {name: other, kretprobe: g, args: [return]}, {kprobe: f, args: [start]}")
+    done = specc("check", "s.yaml", *targets, cwd=cwd)
+    expected = """\
+one: kprobe g
+
+  kernel     a
+  5.4, 5.10  rdi
+
+  5.4, 5.10  int g(int a)
+
+other: kretprobe g
+
+  kernel     return
+  5.4, 5.10  rax
+
+  the prototypes are those of `one`
+
+kprobe f
+
+  kernel     start
+  5.4, 5.10  rsi
+
+  5.4, 5.10  long f(struct mm *mm, long start, int flags, int *locked)
+"""
+    assert (done.code, done.out) == (0, expected)
+
+
 def test_the_specs_own_declaration_comes_first() -> None:
     targets = ["--btf", "5.4.btf", "--btf", "target.btf"]
     probe = "{kprobe: g, prototype: int g(int a), args: [a]}"
