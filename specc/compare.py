@@ -245,6 +245,10 @@ def _integer_difference(a: Int | Enum | BitInt, b: Int | Enum | BitInt, behind: 
         return f"{a.width} bits against {b.width}"
     if isinstance(a, Enum) and isinstance(b, Enum):
         return None if a.tag == b.tag or not (a.tag and b.tag) else "different enums"
+    if _is_bool(a) != _is_bool(b):
+        return (
+            "true or false against a number" if _is_bool(a) else "a number against true or false"
+        )  # 2 is read as false
     if isinstance(a, Enum) or isinstance(b, Enum) or a.signed == b.signed:
         return None  # an enum's sign is the compiler's choice
     plain = [t for t in (a, b) if isinstance(t, Int) and t.kind == "char"]
@@ -253,6 +257,10 @@ def _integer_difference(a: Int | Enum | BitInt, b: Int | Enum | BitInt, behind: 
     if len(plain) == 2:
         return "plain `char` is signed in one and unsigned in the other (Linux is built with -funsigned-char since 6.2)"
     return "signed against unsigned" if a.signed else "unsigned against signed"
+
+
+def _is_bool(t: Int | Enum | BitInt) -> bool:
+    return isinstance(t, Int) and t.kind == "bool"
 
 
 def _record_difference(a: Record, b: Record) -> str | None:

@@ -56,7 +56,6 @@ SAME = [
     ("void f(struct page *a)", "void f(const struct page *a)"),
     ("void f(enum color c)", "void f(unsigned int c)"),
     ("void f(enum color c)", "void f(int c)"),
-    ("void f(bool b)", "void f(unsigned char b)"),
     ("void f(struct nested n)", "void f(struct nested n)"),
 ]
 
@@ -76,6 +75,11 @@ DIFFERENT = [
         "void f(int a)",
         "void f(unsigned a)",
         "argument 1 (`a`) is `int` in H and `unsigned int` in B: signed against unsigned",
+    ),
+    (
+        "void f(bool a)",
+        "void f(unsigned char a)",
+        "argument 1 (`a`) is `bool` in H and `unsigned char` in B: true or false against a number",
     ),
     (
         "void f(long a)",
