@@ -177,6 +177,20 @@ def _table(elf: Elf, section: Section, name: str | None) -> list[Symbol]:
     return found
 
 
+def names_after(elf: Elf, prefix: str) -> list[str]:
+    """The names in the string table of .symtab that begin with `prefix`; of a stripped file none. Raises NotElf."""
+    table = next((s for s in elf.sections if s.type == SHT_SYMTAB), None)
+    if table is None or table.link >= len(elf.sections):
+        return []
+    names, raw = bytes(elf.contents(elf.sections[table.link])), b"\0" + prefix.encode()
+    found: list[str] = []
+    at = names.find(raw)
+    while at >= 0:
+        found.append(_string(names, at + 1))
+        at = names.find(raw, at + 1)
+    return found
+
+
 def _offsets(names: bytes, name: str) -> set[int]:
     """Where in a string table `name`, or `name@VERSION`, begins and ends."""
     raw = name.encode()

@@ -202,6 +202,8 @@ def _described(probe: ProbeSpec, sources: Sources, *, declared: bool) -> Describ
         symbol = target.symbol.text if target.symbol is not None else None
         place = find_place(Code(target.path.text, symbol, target.offset, target.pid), where)
     except Stop as problem:
+        if "/" in target.path.text:
+            sources.absent[target.path.text] = None
         return problem.diagnostic.message
     sources.dependencies[place.path] = None
     found = described(place, Path(target.path.text).name, where, declared=declared)

@@ -42,6 +42,8 @@ KNOWS = {
     "abi": "diagnostics layout place prototype",
     "headers": "diagnostics layout prototype compare",
     "emit": "declare describe diagnostics elf ir layout place prototype",
+    "dwarf": "abi btf diagnostics elf layout place prototype",
+    "locate": "diagnostics elf ir place prototype",
     "describe": "diagnostics elf ir place prototype",
     "batch": "",
     "fit": "compare diagnostics place prototype",

@@ -138,7 +138,7 @@ class Dwarf:
                 help=f"probe `{name}`, or a function that calls it",
             )
         unit = self._unit_at(symbol.value)
-        found = [] if unit is None else [d for d in self._entries(unit) if _starts_at(d, symbol.value)]
+        found = [] if unit is None else [d for d in self._entries(unit) if self._entry(d) == symbol.value]
         if not found:
             raise stop(
                 "SP272",
@@ -194,6 +194,15 @@ class Dwarf:
             else:
                 shift = 0 if getattr(one, "is_absolute", False) else base
                 yield one.begin_offset + shift, one.end_offset + shift
+
+    def _entry(self, die: Die) -> int | None:
+        """The address at which a function is entered; None for one that has no code of its own (DWARF 5, 2.18)."""
+        given = number(die, "entry_pc")
+        if given is None or die.attributes["DW_AT_entry_pc"].form == "DW_FORM_addr":
+            first = given if given is not None else number(die, "low_pc")
+            return first if first is not None else next((start for start, _ in self._ranges(die)), None)
+        base = number(die, "low_pc")
+        return None if base is None else base + given
 
     def _entries(self, unit: Any) -> list[Die]:
         """The functions of a unit, also those in namespaces, classes and other functions."""
@@ -264,15 +273,6 @@ def _functions(die: Die, depth: int) -> Iterator[Die]:
             yield child
         if depth < 8 and child.tag in _SCOPES and child.has_children:
             yield from _functions(child, depth + 1)
-
-
-def _starts_at(die: Die, address: int) -> bool:
-    """Whether a function's code is entered there: the first address of its first range, if nothing else is said."""
-    entry = number(die, "entry_pc")
-    low = number(die, "low_pc")
-    if has(die, "ranges") and (entry is None or low is None):
-        return False if entry is None and low is None else address in (entry, low)
-    return address == low
 
 
 def _same_name(die: Die, name: str) -> bool:

@@ -26,6 +26,7 @@ from specc.elf import (
     Symbol,
     file_offset,
     is_code,
+    names_after,
     read_elf,
     symbols,
 )
@@ -154,7 +155,26 @@ def _at_symbol(
     at = file_offset(elf, addresses[0] + offset)
     if at is None:
         raise stop("SP450", f"`{wanted}{f'+{offset:#x}' if offset else ''}` is not in the code of `{path}`", where)
-    return UserPlace(path, at, inode, tuple(_other_versions(named, shared[0], version, path, where)), shared[0])
+    notes = [*_other_versions(named, shared[0], version, path, where), *_copies(elf, name, path, where)]
+    return UserPlace(path, at, inode, tuple(notes), shared[0])
+
+
+def _copies(elf: Elf, name: str, path: str, where: Location | None) -> list[Diagnostic]:
+    """A warning when some callers call a copy of the function, which a probe on it does not see."""
+    found = sorted(set(names_after(elf, f"{name}.")))
+    copies = [c for c in found if re.fullmatch(r"(\.(isra|constprop)(\.\d+)?)+", c.removeprefix(name))]
+    if not copies:
+        return []
+    return [
+        Diagnostic(
+            "SP277",
+            f"calls of {', '.join(f'`{c}`' for c in copies)} in `{path}` are not seen by a probe on `{name}`",
+            where,
+            ("the compiler made a copy of the function for some of its callers",),
+            f"probe the copy too, by `symbol: {copies[0]}`",
+            Severity.WARNING,
+        )
+    ]
 
 
 def _other_versions(
@@ -180,9 +200,16 @@ def _no_symbol(elf: Elf, path: str, name: str, where: Location | None) -> Stop:
     functions = {s.name for s in every if s.type == STT_FUNC}
     copies = sorted(n for n in functions if n.startswith(f"{name}.") and _COPIES.search(n))
     notes = []
+    hint = None
     if copies:
         notes.append(
             f"the compiler made {', '.join(copies)} of it, whose arguments may differ; it is not the function itself"
+        )
+        whole = [c for c in copies if ".part" not in c and ".cold" not in c]
+        hint = (
+            f"name the copy, if debug information tells where its arguments are: `symbol: {whole[0]}`"
+            if whole
+            else None
         )
     elif elf.find(".symtab") is None:
         notes.append("the file is stripped: only the functions that it exports have names")
@@ -190,4 +217,4 @@ def _no_symbol(elf: Elf, path: str, name: str, where: Location | None) -> Stop:
         notes.append("it may be inlined everywhere, or its name may be mangled (C++, Rust)")
     mangled = sorted(n for n in functions if n.startswith("_") and f"{len(name)}{name}" in n)
     help = f"did you mean `{mangled[0]}`?" if mangled else did_you_mean(name, functions)
-    return stop("SP447", f"there is no function `{name}` in `{path}`", where, help=help, notes=notes)
+    return stop("SP447", f"there is no function `{name}` in `{path}`", where, help=hint or help, notes=notes)
