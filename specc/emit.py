@@ -22,8 +22,10 @@ from specc.ir import (
     FALLIBLE_CONTEXT,
     Constant,
     ContextWord,
+    Elapsed,
     Field,
     Moving,
+    Now,
     PlaceConstant,
     Probe,
     Program,
@@ -58,6 +60,7 @@ def emit(program: Program) -> str:
             task_fields=sorted(contexts & set(FALLIBLE_CONTEXT)),
             uses_registers=bool(kinds - {"fentry", "fexit"}),
             moves=_moves(program),
+            fetches=_fetches(program),
             registers=[(f"IN_{r.upper()}", r.removeprefix("r") if r[1].isalpha() else r) for r in GENERAL_REGISTERS],
         )
     )
@@ -66,6 +69,14 @@ def emit(program: Program) -> str:
 def _all(program: Program) -> list[Probe]:
     """Every probe, and the other program of those that have one."""
     return [one for p in program.probes for one in (p, p.trampoline) if one is not None]
+
+
+def _fetches(program: Program) -> dict[str, set[str]]:
+    """Kinds of what is copied, by whose memory it is."""
+    found: dict[str, set[str]] = {}
+    for fetch in (f for p in _all(program) for f in p.capture.fetches):
+        found.setdefault("user" if fetch.user else "kernel", set()).add(fetch.kind)
+    return found
 
 
 def _moves(program: Program) -> frozenset[str]:
@@ -155,6 +166,10 @@ _HELPERS = {
     "(void *)112;",
     "bpf_probe_read_kernel": "static long (*const bpf_probe_read_kernel)(void *dst, __u32 size, const void *src) = "
     "(void *)113;",
+    "bpf_probe_read_user_str": "static long (*const bpf_probe_read_user_str)(void *dst, __u32 size, const void *src) = "
+    "(void *)114;",
+    "bpf_probe_read_kernel_str": "static long (*const bpf_probe_read_kernel_str)(void *dst, __u32 size, "
+    "const void *src) = (void *)115;",
     "bpf_ringbuf_reserve": "static void *(*const bpf_ringbuf_reserve)(void *ring, __u64 size, __u64 flags) = "
     "(void *)131;",
     "bpf_ringbuf_submit": "static void (*const bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;",
@@ -189,6 +204,13 @@ def _helpers(program: Program, contexts: set[str]) -> list[str]:
             used |= {"bpf_probe_read_user" if probe.user else "bpf_probe_read_kernel"}
         if probe.capture.words or (probe.at and probe.at.slots):
             used |= {"bpf_probe_read_kernel"}
+        for fetch in probe.capture.fetches:
+            reads = f"bpf_probe_read_{'user' if fetch.user else 'kernel'}"
+            used |= {reads, f"{reads}_str"} if fetch.kind == "string" else {reads}
+            used |= {"bpf_probe_read_kernel"} if fetch.room > 64 else set()
+        timed = probe.entry.capture.stores if probe.entry else ()
+        if probe.timed or any(isinstance(s.source, Now) for s in timed):
+            used |= {"bpf_ktime_get_ns"}
     return [text for name, text in _HELPERS.items() if name in used]
 
 
@@ -247,6 +269,8 @@ def _environment() -> Environment:
         word=lambda s: isinstance(s, ContextWord),
         saved=lambda s: isinstance(s, Saved),
         moving=lambda s: isinstance(s, Moving),
+        now=lambda s: isinstance(s, Now),
+        elapsed=lambda s: isinstance(s, Elapsed),
         setting=lambda s: isinstance(s, Setting),
         constant=lambda s: isinstance(s, Constant),
         padding=lambda f: f.role is Role.PADDING,

@@ -42,6 +42,7 @@ class Role(Enum):
 
     PROBE = "probe"  # which probe of the spec made the event
     STATUS = "status"  # 0, or the negative errno of a read
+    LENGTH = "length"  # how many bytes a value behind a pointer has, in truth
     ABSENT = "absent"  # a bit per optional field that this kernel does not have
     CONTEXT = "context"
     VALUE = "value"
@@ -53,7 +54,8 @@ class Field:
     """One member of an event struct: `size` bytes at `offset`, spelled `c_type name` or `c_type name[count]`.
 
     `type` is the C type of the value for the decoder (None for what is not a VALUE). `status` names the STATUS field
-    that says whether the value could be read; `absent_bit` is its bit in the ABSENT field.
+    that says whether the value could be read; `absent_bit` is its bit in the ABSENT field; `length` names the LENGTH
+    field of a string or of bytes, which is more than the member holds when the value was cut.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Field:
     comment: str = ""
     key: str = ""  # the name in records, where it is not `name`: `return` is a keyword of C
     place: str = ""  # of a VALUE, for a person: "rsi", "sp+8", "absent"
+    length: str | None = None
 
     @property
     def record_key(self) -> str:
@@ -154,7 +157,19 @@ class Setting:
     member: str
 
 
-Source: TypeAlias = Register | StackSlot | ContextWord | Saved | Constant | Moving | Setting
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The time, in ns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elapsed:
+    """The time since the entry of the call, in ns; `since` is the saved entry's member that has the time then."""
+
+    since: str
+
+
+Source: TypeAlias = Register | StackSlot | ContextWord | Saved | Constant | Moving | Setting | Now | Elapsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +206,30 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """Memory that a value points to, copied into the member `target`, which has `room` bytes.
+
+    `kind` is "string" (up to its NUL), "bytes" (as many as `size` says, whose C type is `size_type`) or "object" (all of
+    `room`). `after` names the statuses of what pointer and size were read from: if one failed, so does this.
+    """
+
+    target: str
+    kind: str
+    room: int
+    pointer: Source
+    user: bool
+    status: str
+    length: str | None = None
+    size: Source | None = None
+    size_type: str = ""
+    after: tuple[str, ...] = ()
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Capture:
-    """How one part of a program fills a struct: the reads first, then the stores. `slots` counts its local `array`.
+    """How one part of a program fills a struct: the reads first, then the stores, then the fetches. `slots` counts its
+    local `array`.
 
     `words` are how many of a trampoline's context are copied first. `at` names the constants that tell which stack slots
     are copied to the array, where these are known only when the program is loaded.
@@ -204,6 +241,7 @@ class Capture:
     array: str = "stack"
     words: int = 0
     at: str = ""
+    fetches: tuple[Fetch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +317,7 @@ class Probe:
 
     What it attaches to is a kernel's `function`, or a `target` in an ELF file: one of them is None. `used` are the
     arguments that it records, by their names in the prototype, and "return". `trampoline` is another program that makes
-    the same event, for a loader to choose.
+    the same event, for a loader to choose. `timed` says that it wants to know the time.
     """
 
     name: str
@@ -300,6 +338,7 @@ class Probe:
     where: Location
     at: Places | None = None
     trampoline: Probe | None = None
+    timed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,11 @@ def _event(event: Event) -> Schema:
             schema = {"anyOf": [schema, {"type": "null"}]}
         properties[field.record_key] = schema
         required.append(field.record_key)
+        if field.length is not None:
+            properties[f"{field.record_key}_truncated"] = {
+                "const": True,
+                "description": f"`{field.record_key}` was longer, and was cut",
+            }
         if field.status is not None:
             properties[f"{field.record_key}_error"] = {
                 "type": "string",
@@ -79,6 +84,8 @@ def _context(field: Field) -> Schema:
 def _value(field: Field) -> Schema:
     assert field.type is not None
     schema = type_schema(field.type)
+    if field.length is not None and field.c_type != "char":
+        schema = {"type": "string", "pattern": "^([0-9a-f]{2})*$", "maxLength": 2 * field.size}
     if field.format == "bool":
         schema = {"type": "boolean"}
     return schema | {"description": spell(field.type, field.record_key)}

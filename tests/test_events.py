@@ -32,7 +32,7 @@ from specc.diagnostics import Report, Stop
 from specc.emit import emit_header
 from specc.events import Decoder, open_writer
 from specc.events.program import dumps
-from specc.ir import Event, Program, Role
+from specc.ir import Event, Field, Program, Role
 from specc.pipeline import Session, front
 from specc.prototype import (
     BOOL,
@@ -173,6 +173,8 @@ def agree(line: str, how: str, value: Any) -> None:
             assert value == int(line)
         case "bool":
             assert value is (line != "0")
+        case "hex":
+            assert value == line
         case "text":
             assert value == bytes.fromhex(line).split(b"\0")[0].decode("utf-8", "backslashreplace")
         case _:
@@ -202,8 +204,9 @@ def hexadecimal(line: str) -> Fraction:
     return -value if line.startswith("-") else value
 
 
-def random_record(event: Event, rng: random.Random) -> bytes:
-    """Random bytes as a program leaves them: no status is set, all is there, and what is no data is zero."""
+def random_record(event: Event, rng: random.Random, *, cut: bool = False) -> bytes:
+    """Random bytes as a program leaves them: no status is set, all is there, and what is no data is zero. With `cut`, some
+    strings and bytes are longer than what the event holds of them."""
     made = bytearray(rng.randbytes(event.size))
     if rng.random() < 0.3:
         made = bytearray(rng.choice((0, 0, 0xFF, 0x80, 0x7F, byte)) for byte in made)
@@ -213,8 +216,26 @@ def random_record(event: Event, rng: random.Random) -> bytes:
             made[field.offset : end] = bytes(field.size)
         if field.type is not None and isinstance(bare(field.type), Int | Record | BitInt):
             made[field.offset : end] = masked(field.type, bytes(made[field.offset : end]))
+    for field in (f for f in event.fields if f.length is not None):
+        length = rng.choice([0, 1, held(field), *((held(field) + 1, 0xFFFFFFFF) if cut else ())])
+        at = event.field(field.length or "").offset
+        made[at : at + 4] = struct.pack("<I", length)
     made[:4] = struct.pack("<I", event.number)
     return bytes(made)
+
+
+def held(field: Field) -> int:
+    """The most bytes of a string (without its NUL) or of memory that an event holds."""
+    return field.size - (field.c_type == "char")
+
+
+def truncated(event: Event, record: bytes) -> dict[str, bool]:
+    lengths = {f.name: record[event.field(f.length).offset :][:4] for f in event.fields if f.length is not None}
+    return {
+        f"{name}_truncated": True
+        for name, raw in lengths.items()
+        if int.from_bytes(raw, "little") > held(event.field(name))
+    }
 
 
 def masked(ctype: CType, raw: bytes) -> bytes:
@@ -260,6 +281,14 @@ def check_against_c(program: Program, includes: str, tmp_path: Path, rng: random
                 ctype, declaration = field.type, spell(field.type, "x")
             else:
                 continue
+            if field.length is not None and field.c_type != "char":
+                lines.append(f"{{ struct {event.name} *e = (void *)r;")
+                lines.append(
+                    f"for (unsigned i = 0; i < e->{field.length} && i < {field.size}; i++) "
+                    f'printf("%02x", e->{field.name}[i]); puts(""); }}'
+                )
+                hows[event.number].append("hex")
+                continue
             lines.append(f"{{ {declaration}; memcpy(&x, r + offsetof(struct {event.name}, {field.name}), sizeof(x));")
             for statement, how in leaves(ctype, "x"):
                 lines.append(statement)
@@ -271,14 +300,17 @@ def check_against_c(program: Program, includes: str, tmp_path: Path, rng: random
     source.write_text("\n".join(lines))
     binary = tmp_path / "oracle"
     subprocess.run(["gcc", "-O1", "-w", "-I", tmp_path, "-o", binary, source, "-lquadmath"], check=True)
-    inputs = [random_record(rng.choice(description.probes).event, rng) for _ in range(records)]
+    inputs = [random_record(rng.choice(description.probes).event, rng, cut=True) for _ in range(records)]
     said = subprocess.run([binary], input=b"".join(inputs), stdout=subprocess.PIPE, check=True).stdout
     answers = iter(said.decode().splitlines())
     decoder = Decoder(description)
     schema = jsonschema.Draft202012Validator(record_schema(program))
     for record in inputs:
         got = decoder.decode(record)
-        assert got.pop("probe") == program.probes[int.from_bytes(record[:4], "little")].name
+        event = description.probes[int.from_bytes(record[:4], "little")].event
+        assert got.pop("probe") == event.probe
+        cuts = {k: got.pop(k) for k in list(got) if k.endswith("_truncated")}
+        assert cuts == truncated(event, record)
         for value, how in zip(flat(got), hows[int.from_bytes(record[:4], "little")], strict=True):
             agree(next(answers), how, value)
     assert next(answers, None) is None

@@ -55,6 +55,7 @@ def object_bytes(path: str, options: argparse.Namespace, report: Report) -> byte
 
     options.specs = [path]
     options.jobs = 1
+    options.locked = False
     built = Run(options, ("obj",))
     built.build()
     for job in built.jobs:

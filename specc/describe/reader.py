@@ -242,6 +242,7 @@ class _Reader:
             "",
             _maybe(row, "key", str) or "",
             _maybe(row, "place", str) or "",
+            _maybe(row, "length", str),
         )
 
     def _type(self, value: Json, depth: int = 0) -> CType:
@@ -373,6 +374,12 @@ def _check_fields(fields: tuple[Field, ...], size: int) -> None:
             status = named.get(field.status)
             fine = status is not None and status.role is Role.STATUS and status.c_type == "__s32"
             _Damage.unless(fine, f"`{field.name}` has a status that is no field")
+        if field.length is not None:
+            length = named.get(field.length)
+            fine = length is not None and length.role is Role.LENGTH and length.c_type == "__u32"
+            fine = fine and field.c_type in ("char", "__u8") and field.count is not None
+            fine = fine and (field.c_type == "char" or field.offset == (length.offset if length else 0) + 4)
+            _Damage.unless(fine, f"`{field.name}` has a length that is no field")
         if field.absent_bit is not None:
             fine = len(absent) == 1 and absent[0].c_type == "__u64" and field.absent_bit < 64
             _Damage.unless(fine, f"`{field.name}` has no bit that says whether it is there")

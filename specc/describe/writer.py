@@ -133,6 +133,7 @@ def _field(field: Field, types: _Types) -> Json:
         "absent": field.absent_bit,
         "key": field.key or None,
         "place": field.place or None,
+        "length": field.length,
     }
     return {k: v for k, v in row.items() if v is not None}
 

@@ -73,15 +73,17 @@ def dtype(event: Compiled) -> Array:
 
     What numpy has no type for stays bytes: a record with bit-fields, 128-bit integers, `__float128`.
     """
-    fields = [f for f in event.event.fields if f.role in (Role.CONTEXT, Role.VALUE, Role.STATUS, Role.ABSENT)]
-    keys = {slot.field.name: slot for slot in event.slots}
-    formats = [
-        _dtype(keys[f.name].shape, f.offset, f.size) if f.name in keys else np.dtype("<i4" if f.size == 4 else "<u8")
-        for f in fields
+    fields = [
+        f for f in event.event.fields if f.role in (Role.CONTEXT, Role.VALUE, Role.STATUS, Role.LENGTH, Role.ABSENT)
     ]
+    keys = {slot.field.name: slot for slot in event.slots}
+    formats = [_dtype(keys[f.name].shape, f.offset, f.size) if f.name in keys else _PLAIN[f.role] for f in fields]
     names = [f.record_key for f in fields]
     offsets = [f.offset for f in fields]
     return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": event.event.size})
+
+
+_PLAIN = {Role.STATUS: np.dtype("<i4"), Role.LENGTH: np.dtype("<u4"), Role.ABSENT: np.dtype("<u8")}
 
 
 def _dtype(of: Shape, base: int, size: int) -> Array:
@@ -254,7 +256,10 @@ class Columns:
         for event in decoder.events:
             for slot in event.slots:
                 kind = arrow_type(slot.shape)
-                for key, type_ in ((slot.key, kind), *(((f"{slot.key}_error", pa.string()),) if slot.status else ())):
+                kinds = {slot.key: kind}
+                kinds |= {f"{slot.key}_truncated": pa.bool_()} if slot.cut is not None else {}
+                kinds |= {f"{slot.key}_error": pa.string()} if slot.status is not None else {}
+                for key, type_ in kinds.items():
                     name = key
                     if name in fields and fields[name] != type_:
                         name = f"{event.probe}.{key}"
@@ -296,6 +301,9 @@ class Columns:
                 missing |= failed
                 errors = [error_name(s) if f else None for s, f in zip(status.tolist(), failed.tolist(), strict=True)]
                 made[self._names[event.event.number, f"{slot.key}_error"]] = pa.array(errors, pa.string())
+            if slot.cut is not None:
+                cut = (rows.raw(slot.cut[0], "I") > slot.cut[1]) & ~missing
+                made[self._names[event.event.number, f"{slot.key}_truncated"]] = pa.array(cut, mask=~cut)
             if missing.any():
                 array = array.take(pa.array(np.arange(rows.count), mask=missing))
             made[self._names[event.event.number, slot.key]] = array

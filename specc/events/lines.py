@@ -48,6 +48,9 @@ def _json_lines(rows: Rows) -> Any | None:
             case _Fallible(offset=offset):
                 if rows.raw(offset, "i").any():
                     return None
+            case _Cut(offset=offset, held=held):
+                if (rows.raw(offset, "I") > held).any():
+                    return None
             case _Optional(offset=offset, bit=bit):
                 if (rows.raw(offset, "Q") >> np.uint64(bit) & np.uint64(1)).any():
                     return None
@@ -68,6 +71,14 @@ class _Fallible:
 
 
 @dataclass(frozen=True, slots=True)
+class _Cut:
+    """A length: where it is more than is held, the line has another key."""
+
+    offset: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Optional:
     """A bit: where it is set, the value is null."""
 
@@ -80,6 +91,7 @@ def _json_parts(event: Compiled) -> list[Any]:
     """A line as scalars of literal text and leaves, behind what has to be looked at before. Made once: pyarrow looks
     for pandas whenever it makes a scalar, which takes longer than the rest of a small batch."""
     before: list[Any] = [_Fallible(o) for o in dict.fromkeys(s.status for s in event.slots) if o is not None]
+    before += [_Cut(*s.cut) for s in event.slots if s.cut is not None]
     before += [_Optional(*s.absent) for s in event.slots if s.absent is not None]
     parts: list[Any] = []
     literal = f'{{"probe":{dumps(event.probe)}'

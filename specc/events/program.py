@@ -84,6 +84,7 @@ class _Code:
             "C": _Texts(csv_cell),
             "K": csv_cell,
             "EMPTY": "",
+            "TRUE": "true",
         }
 
     def variable(self, offset: int, code: str) -> str:
@@ -148,6 +149,8 @@ class _Code:
                 return f"B[{self.value(of)}]"
             case Leaf(kind="text"):
                 return f"C[{self.variable(of.offset, of.code)}]"
+            case Leaf(kind="bytes"):
+                return self.value(of)
             case Leaf(kind="float" | "number"):
                 return f"S({self.value(of)})"
             case Leaf(kind="nothing"):
@@ -200,10 +203,13 @@ class Compiled:
             key = repr(slot.key)
             value = code.value(slot.shape)
             store = [f"out[{key}] = {value}"]
+            if slot.cut is not None:
+                length = code.variable(slot.cut[0], "I")
+                store += [f"if {length} > {slot.cut[1]}:", f"    out[{slot.key + '_truncated'!r}] = True"]
             if slot.status is not None:
                 status = code.variable(slot.status, "i")
                 failed = [f"out[{key}] = None", f"out[{slot.key + '_error'!r}] = E({status})"]
-                store = [f"if {status}:", *(f"    {f}" for f in failed), "else:", f"    {store[0]}"]
+                store = [f"if {status}:", *(f"    {f}" for f in failed), "else:", *(f"    {line}" for line in store)]
             if slot.absent is not None:
                 absent = code.variable(slot.absent[0], "Q")
                 store = [
@@ -240,13 +246,17 @@ class Compiled:
     def _csv_cells(self, slot: Slot, code: _Code) -> Iterator[tuple[str, str]]:
         conditions = []
         if slot.absent is not None:
-            conditions.append(f"{code.variable(slot.absent[0], 'Q')} >> {slot.absent[1]} & 1")
+            conditions.append(f"({code.variable(slot.absent[0], 'Q')} >> {slot.absent[1]} & 1)")
         status = None if slot.status is None else code.variable(slot.status, "i")
         if status is not None:
             conditions.append(status)
         for name, inner in cells(slot.key, slot.shape):
             expression = code.csv_text(inner)
             yield name, f"(EMPTY if {' or '.join(conditions)} else {expression})" if conditions else expression
+        if slot.cut is not None:
+            length = code.variable(slot.cut[0], "I")
+            wanted = " and ".join([f"{length} > {slot.cut[1]}", *(f"not {c}" for c in conditions)])
+            yield f"{slot.key}_truncated", f"(TRUE if {wanted} else EMPTY)"
         if status is not None:
             yield f"{slot.key}_error", f"(E({status}) if {' and not '.join(reversed(conditions))} else EMPTY)"
 
@@ -280,14 +290,18 @@ class Compiled:
             # Literals and f-strings side by side are one f-string to Python.
             line = " ".join(repr(p) if isinstance(p, str) else "f'{" + f"({p[0]})" + "}'" for p in pieces)
             statuses = {s.status for s in self.slots if s.status is not None} if what == "json" else set()
-            if statuses:
-                failed = " or ".join(code.variable(s, "i") for s in sorted(statuses))
+            cuts = sorted({s.cut for s in self.slots if s.cut is not None}) if what == "json" else []
+            if statuses or cuts:
+                failed = " or ".join(
+                    [code.variable(s, "i") for s in sorted(statuses)]
+                    + [f"{code.variable(offset, 'I')} > {held}" for offset, held in cuts]
+                )
                 code.names["slow"] = self._slow_line
                 line = f"slow(r) if {failed} else {line}"
             patterns, lanes = _lanes(code, step)
             rows = [f"{code.constant(p.iter_unpack)}(data)" for p in patterns]
             targets = [f"({', '.join(names)},)" for names in lanes]
-            if statuses:
+            if statuses or cuts:
                 code.names["rows"] = lambda data: (data[i : i + step] for i in range(0, len(data), step))
                 rows.append("rows(data)")
                 targets.append("r")

@@ -29,8 +29,8 @@ class Leaf:
     """`code` (of `struct`, little-endian) at `offset`; `kind` says what its result is:
 
     "int", "bool", "float", "text" as they are; "truth" an integer shown as a boolean; "bits" the bits from `shift` on,
-    `width` of them, `signed` or not; "wide" an integer of `width` bits, "wide truth" a boolean, "number" a floating value and "list" a list, all
-    from bytes by `convert`; "nothing" a value without bytes. A list has its `element`, as it is at offset 0.
+    `width` of them, `signed` or not; "wide" an integer of `width` bits, "wide truth" a boolean, "number" a floating value, "bytes" text in hex and
+    "list" a list, all from bytes by `convert`; "nothing" a value without bytes. A list has its `element`, as it is at offset 0.
     """
 
     offset: int
@@ -62,13 +62,17 @@ Shape: TypeAlias = Leaf | Object | Items
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One key of a record. `status` is the offset of its errno, `absent` the offset and the bit that say it is not there."""
+    """One key of a record. `status` is the offset of its errno, `absent` the offset and the bit that say it is not there.
+
+    `cut` is the offset of the true length of a string or of bytes, and the most that the event can hold of them.
+    """
 
     key: str
     field: Field
     shape: Shape
     status: int | None
     absent: tuple[int, int] | None
+    cut: tuple[int, int] | None
 
 
 def slots(event: Event) -> tuple[Slot, ...]:
@@ -83,11 +87,17 @@ def slots(event: Event) -> tuple[Slot, ...]:
             of = shape(field.type, field.offset, field.offset + field.size)
             if field.format == "bool":
                 of = _truth(of)
+            if field.length is not None and field.c_type != "char":
+                of = _bytes(event.field(field.length).offset, field)
         else:
             continue
         status = None if field.status is None else event.field(field.status).offset
         bit = None if field.absent_bit is None or absent is None else (absent, field.absent_bit)
-        made.append(Slot(field.record_key, field, of, status, bit))
+        cut = None
+        if field.length is not None:
+            held = field.size - 1 if field.c_type == "char" else field.size  # a string ends in a NUL
+            cut = (event.field(field.length).offset, held)
+        made.append(Slot(field.record_key, field, of, status, bit, cut))
     return tuple(made)
 
 
@@ -95,6 +105,16 @@ def _context(field: Field) -> Leaf:
     if field.c_type == "char":
         return Leaf(field.offset, f"{field.size}s", "text")
     return Leaf(field.offset, _SIGNED[field.size].upper(), "int")
+
+
+def _bytes(length: int, field: Field) -> Leaf:
+    """Bytes in hex, as many as there are: a leaf that begins with their length, which lies before them."""
+    assert length + 4 == field.offset, "the length of bytes is before them"
+
+    def convert(raw: bytes) -> Value:
+        return raw[4 : 4 + int.from_bytes(raw[:4], "little")].hex()
+
+    return Leaf(length, f"{4 + field.size}s", "bytes", convert=convert)
 
 
 def _truth(of: Shape) -> Shape:

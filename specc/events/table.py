@@ -92,6 +92,7 @@ class TableWriter:
             if error is not None:
                 failed.add(position)
             text = f"!{error}" if error is not None else column.show(values[column.key])
+            text += "…" if f"{column.key}_truncated" in values else ""
             column.width = max(column.width, len(text))
             shown.append(text)
         widths = tuple(c.width for c in columns)
@@ -151,6 +152,8 @@ class TableWriter:
             return _Column(name.upper(), name, _or_absent(str), _WIDEST.get(name, 0), right=True)
         assert slot.field.type is not None
         ctype, format_ = slot.field.type, slot.field.format
+        if slot.field.length is not None and slot.field.c_type != "char":
+            return _Column(slot.key, slot.key, _or_absent(str), 0, right=False)
         kind = bare(decay(ctype))
         numeric = isinstance(kind, Int | Enum | Float) and format_ in (None, "dec")
         return _Column(slot.key, slot.key, _or_absent(shower(ctype, format_)), 0, right=numeric)

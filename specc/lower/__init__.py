@@ -8,7 +8,7 @@ with the reason that `abi` gave; nothing after this stage refuses or guesses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from specc.declare import prove_layouts
 from specc.diagnostics import Location, Report
@@ -16,31 +16,36 @@ from specc.ir import (
     CONTEXT,
     FALLIBLE_CONTEXT,
     Constant,
+    Elapsed,
     Entry,
     Event,
+    Fetch,
+    Now,
     Places,
     Probe,
     Program,
     Role,
     Saved,
     Setting,
+    Source,
     Store,
     Target,
 )
-from specc.lower.arguments import RETURN, RETURN_FIELD, Resolved, Value, select
+from specc.lower.arguments import LATENCY, RETURN, RETURN_FIELD, Resolved, Value, select
 from specc.lower.captures import MOVING_STATUS, PROCESS_REGISTERS, Captured, Slots, Wanted, capture, capture_moving
 from specc.lower.event import Planned, lay_out_event, lay_out_fields
 from specc.lower.places import move
 from specc.lower.text import place_lines
 from specc.noun import replace
 from specc.place import argument_names
-from specc.spec import RETURN_KINDS, SYSCALL_KINDS, TRAMPOLINE_KINDS, USER_KINDS, ProbeSpec, Spec
+from specc.spec import RETURN_KINDS, SYSCALL_KINDS, TRAMPOLINE_KINDS, USER_KINDS, ProbeSpec, Spec, Word
 from specc.trampoline import trampoline_problem
 
 __all__ = ["Resolved", "lower"]
 
 # The kernel refuses a program that uses more stack than 512 bytes; calls and spilled registers need the rest.
 _STACK_BYTES = 400
+ENTERED = "__entered"  # the saved entry's member that has the time then
 # An entry is copied through the stack, beside its key and the local slots.
 _SAVED_BYTES = 256
 
@@ -108,11 +113,16 @@ def _make(
             return None
         values = moved.values
 
-    def captured(wanted: list[Wanted]) -> Captured:
-        return capture(wanted, slots) if moved is None else capture_moving(wanted, moved.window)
+    loose = frozenset(v.name for v in values if v.behind or v.hidden)
 
-    saved = captured([v.wanted for v in values if v.wanted and v.entry]) if saves else None
-    now = captured([v.wanted for v in values if v.wanted and not (saves and v.entry)])
+    def captured(wanted: list[Wanted], loose: frozenset[str]) -> Captured:
+        if moved is None:
+            return capture(wanted, slots, loose=loose)
+        return capture_moving(wanted, moved.window, loose)
+
+    saved = captured([v.wanted for v in values if v.wanted and v.entry], frozenset()) if saves else None
+    now = captured([v.wanted for v in values if v.wanted and not (saves and v.entry)], loose)
+    timed = any(v.argument == LATENCY and not v.entry for v in values)
     stores = _fixed_stores(values, moved.places if moved else None) + list(now.capture.stores)
     if event is not None:
         stores = _unfailing(event, now) + stores
@@ -123,11 +133,14 @@ def _make(
     if not _check_room(spec, probe, event, now, report):
         return None
     entry = None
-    if saved is not None and (saved.capture.reads or saved.capture.stores):
-        entry = _entry(probe, symbol, values, saved, report)
+    if saved is not None and (saved.capture.reads or saved.capture.stores or timed):
+        entry = _entry(probe, symbol, values, saved, timed, report)
         if entry is None:
             return None
-        stores = _saved_stores(entry) + stores
+        stores = _saved_stores(entry, loose) + stores
+    if timed:
+        stores += [Store(v.name, None, Elapsed(ENTERED), "__u64") for v in values if v.argument == LATENCY]
+    fetches = _fetches(probe, values, event, now, saved)
     return Probe(
         probe.name.text,
         symbol,
@@ -141,24 +154,70 @@ def _make(
         _used(probe, known),
         event,
         contexts,
-        replace(now.capture, stores=tuple(stores)),
+        replace(now.capture, stores=tuple(stores), fetches=fetches),
         entry,
         place_lines(values, known),
         probe.where,
         moved.places if moved else None,
+        timed=timed,
     )
+
+
+def _fetches(
+    probe: ProbeSpec, values: Sequence[Value], event: Event, now: Captured, saved: Captured | None
+) -> tuple[Fetch, ...]:
+    """What is copied from the memory that values point to, once these are known."""
+    hidden = {v.argument: v for v in values if v.hidden}
+
+    def word(value: Value) -> Source:
+        if saved is not None and value.entry and value.wanted is not None:
+            return Saved(value.name)
+        return now.words.get(value.name, Constant(0))  # nothing is at 0, of an argument that is not there
+
+    def covered(value: Value) -> str | None:
+        return (saved.status_of if saved is not None and value.entry else now.status_of).get(value.name)
+
+    found: list[Fetch] = []
+    for value in (v for v in values if v.behind is not None):
+        assert value.behind is not None
+        size = hidden[value.behind.size] if value.behind.size is not None else None
+        after = [covered(v) for v in (value, size) if v is not None]
+        field = event.field(value.name)
+        assert field.status is not None
+        found.append(
+            Fetch(
+                value.name,
+                value.behind.kind,
+                value.behind.room,
+                word(value),
+                value.behind.user,
+                field.status,
+                field.length,
+                word(size)
+                if size is not None
+                else Constant(value.behind.room)
+                if value.behind.kind == "bytes"
+                else None,
+                size.storage.c_type if size is not None else "",
+                tuple(dict.fromkeys(s for s in after if s is not None)),
+            )
+        )
+    return tuple(found)
 
 
 def _unfailing(event: Event, now: Captured) -> list[Store]:
     """What can fail in the program that an event was laid out for, and not in this one."""
     contexts = {f"{name}_error" for name in FALLIBLE_CONTEXT}
+    contexts |= {f.status for f in event.fields if f.status == f"{f.name}_error"}  # which the fetch sets
     statuses = (f.name for f in event.fields if f.role is Role.STATUS)
     return [Store(n, None, Constant(0), "__s32") for n in statuses if n not in contexts and n not in now.statuses]
 
 
 def _used(probe: ProbeSpec, known: Resolved | None) -> tuple[str, ...]:
     if probe.args is not None:
-        return tuple(a.name for a in probe.args)
+        sizes = [a.bytes.size.text for a in probe.args if a.bytes and isinstance(a.bytes.size, Word)]
+        returns = probe.kind in RETURN_KINDS
+        return tuple(dict.fromkeys([a.name for a in probe.args if not (returns and a.name == LATENCY)] + sizes))
     if known is None:
         return ()
     readable = zip(argument_names(known.placement), known.placement.arguments, strict=True)
@@ -231,7 +290,19 @@ def _event(
         c_type, _, count = CONTEXT[name]
         planned.append(Planned(name, c_type, count, Role.CONTEXT, status=f"{name}_error" if name in fallible else None))
     for value in values:
+        if value.hidden:
+            continue
         form = value.storage
+        length = None
+        if value.behind is not None:
+            status_of[value.name] = f"{value.name}_error"
+            comment = f"0, or the negative errno that kept {value.name} from being read"
+            planned.append(Planned(f"{value.name}_error", "__s32", None, Role.STATUS, comment=comment))
+            if value.behind.kind != "object":
+                length = f"{value.name}_length"
+                means = "as the string is long" if value.behind.kind == "string" else "as were meant"
+                comment = f"bytes, {means}; what does not fit is cut"
+                planned.append(Planned(length, "__u32", None, Role.LENGTH, comment=comment))
         planned.append(
             Planned(
                 value.name,
@@ -245,6 +316,7 @@ def _event(
                 value.declaration,
                 RETURN if value.name == RETURN_FIELD and not value.entry else "",
                 value.place,
+                length,
             )
         )
     return lay_out_event(f"{spec.name}_{probe.name.text}_event", probe.name.text, number, tuple(planned))
@@ -260,7 +332,7 @@ def _fixed_stores(values: list[Value], places: Places | None) -> list[Store]:
         bits = sum(1 << i for i, v in enumerate(optional) if v.wanted is None)
         stores.append(Store("absent", None, Constant(bits), "__u64"))
     for value in optional:
-        if value.wanted is None:
+        if value.wanted is None and value.behind is None:
             indexes = [None] if value.storage.count is None else list(range(value.storage.count))
             stores.extend(
                 Store(value.name, i, Constant(0), value.storage.c_type, comment="" if i else "not in this prototype")
@@ -269,13 +341,19 @@ def _fixed_stores(values: list[Value], places: Places | None) -> list[Store]:
     return stores
 
 
-def _entry(probe: ProbeSpec, symbol: str, values: list[Value], saved: Captured, report: Report) -> Entry | None:
+def _entry(
+    probe: ProbeSpec, symbol: str, values: list[Value], saved: Captured, timed: bool, report: Report
+) -> Entry | None:
     planned = [Planned(s, "__s32", None, Role.STATUS) for s in saved.statuses]
     planned += [
-        Planned(v.name, v.storage.c_type, v.storage.count, Role.VALUE, comment=v.declaration)
+        Planned(v.name, v.wanted.storage.c_type, v.wanted.storage.count, Role.VALUE, comment=v.declaration)
         for v in values
         if v.wanted and v.entry
     ]
+    captured = saved.capture
+    if timed:
+        planned.append(Planned(ENTERED, "__u64", None, Role.LENGTH, comment="when, in ns"))
+        captured = replace(captured, stores=(*captured.stores, Store(ENTERED, None, Now(), "__u64")))
     fields, size = lay_out_fields(tuple(planned))
     if size > _SAVED_BYTES:
         report.error(
@@ -292,15 +370,15 @@ def _entry(probe: ProbeSpec, symbol: str, values: list[Value], saved: Captured, 
         f"{symbol}_entry",
         fields,
         size,
-        saved.capture,
+        captured,
         f"{symbol}_calls",
     )
 
 
-def _saved_stores(entry: Entry) -> list[Store]:
+def _saved_stores(entry: Entry, loose: frozenset[str]) -> list[Store]:
     stores: list[Store] = []
     for field in entry.fields:
-        if field.role is Role.PADDING:
+        if field.role is Role.PADDING or field.name == ENTERED or field.name in loose:
             continue
         if field.count is None:
             stores.append(Store(field.name, None, Saved(field.name), field.c_type))

@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from specc.diagnostics import Location, Report, Stop, did_you_mean
+from specc.ir import ALL_BITS
 from specc.lower.captures import Wanted
 from specc.lower.event import Storage, storage
+from specc.lower.memory import Behind, behind, unknown_behind, wants_memory
 from specc.noun import dataclass, replace
 from specc.place import STACK, Argument, Piece, Placement, argument_names, place_text
 from specc.prototype import (
+    ULLONG,
     ULONG,
     Array,
     BitInt,
@@ -33,10 +36,11 @@ from specc.prototype import (
     size_of,
     spell,
 )
-from specc.spec import RETURN_KINDS, SYSCALL_KINDS, TRAMPOLINE_KINDS, ArgumentSpec, ProbeSpec
+from specc.spec import RETURN_KINDS, SYSCALL_KINDS, TRAMPOLINE_KINDS, ArgumentSpec, ProbeSpec, Word
 from specc.trampoline import trampoline_problem, words_of
 
 RETURN = "return"
+LATENCY = "latency"  # of a call, on a return probe
 # The field in C of the result: `return` is a keyword there, and records call it `return`.
 RETURN_FIELD = "return_value"
 
@@ -78,7 +82,8 @@ class Value:
     """One value of an event. `wanted` is None for an optional argument that this prototype does not have.
 
     `argument` is its name in the prototype (or "return"), `declared` its type there; `any_type` says that the spec reads
-    it as another type.
+    it as another type. With `behind`, the event has what the argument points to, and `wanted` is the pointer. A `hidden`
+    one is in no record: it says a size.
     """
 
     name: str
@@ -95,6 +100,8 @@ class Value:
     argument: str
     declared: CType
     any_type: bool = False
+    behind: Behind | None = None
+    hidden: bool = False
 
 
 def select(probe: ProbeSpec, known: Resolved | None, report: Report) -> list[Value] | None:
@@ -108,7 +115,24 @@ def select(probe: ProbeSpec, known: Resolved | None, report: Report) -> list[Val
         return _everything(probe, known)
     values = [_value(probe, spec, known, report) for spec in probe.args]
     whole = [v for v in values if v is not None]
-    return whole if len(whole) == len(values) else None
+    return whole + _sizes(probe, whole, known) if len(whole) == len(values) else None
+
+
+def size_name(argument: str) -> str:
+    """What the value is called that says the size of another one's memory."""
+    return f"__{argument}"
+
+
+def _sizes(probe: ProbeSpec, values: Sequence[Value], known: Resolved) -> list[Value]:
+    """The arguments that say how much memory is copied, beside those that are recorded themselves."""
+    wanted = dict.fromkeys(v.behind.size for v in values if v.behind is not None and v.behind.size is not None)
+    names = argument_names(known.placement)
+    found = []
+    for name in wanted:
+        argument = known.placement.arguments[names.index(name)]
+        spec = replace(_plain(name, probe), as_name=size_name(name))
+        found.append(replace(_argument_value(probe, name, argument, known, spec), hidden=True))
+    return found
 
 
 def has_plain_char(ctype: CType) -> bool:
@@ -146,6 +170,8 @@ def _plain(name: str, probe: ProbeSpec) -> ArgumentSpec:
 def _value(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, report: Report) -> Value | None:
     if spec.name == RETURN:
         return _checked_return(probe, spec, known, report)
+    if spec.name == LATENCY and probe.kind in RETURN_KINDS:
+        return _latency(probe, spec, report)
     names = argument_names(known.placement)
     if names.count(spec.name) > 1:
         report.error("SP208", f"two arguments of `{known.prototype.name}` are called `{spec.name}`", spec.where)
@@ -175,9 +201,78 @@ def _value(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, report: Report
     if argument.size == 0:
         report.error("SP306", f"`{spec.name}` has no bytes: `{spell(argument.type)}` is empty", spec.where)
         return None
+    if wants_memory(spec):
+        pointer = _argument_value(probe, spec.name, argument, known, spec)
+        return _memory_value(probe, spec, argument.type, pointer, known, report)
+    if spec.memory is not None:
+        report.error(
+            "SP261", f"`memory` says whose memory is copied, and none of `{spec.name}` is", spec.option_where["memory"],
+            help="add `string`, `bytes` or `deref`, or leave it out",
+        )  # fmt: skip
+        return None
     if not _check_options(spec, argument.type, known, report):
         return None
     return _argument_value(probe, spec.name, argument, known, spec)
+
+
+def _memory_value(
+    probe: ProbeSpec, spec: ArgumentSpec, declared: CType, pointer: Value, known: Resolved, report: Report
+) -> Value | None:
+    """What `pointer`, whose type is `declared`, leads to."""
+    names = argument_names(known.placement)
+    found = behind(spec, probe, declared, known.prototype, names, report)
+    if found is None or not _check_size(spec, found, known, report):
+        return None
+    for option in ("type", "format"):
+        if option in spec.option_where and not (option == "format" and found.kind == "object"):
+            report.error(
+                "SP261", f"`{option}` is for the value itself, and `{spec.name}` records what it points to",
+                spec.option_where[option], help=f"leave `{option}` out",
+            )  # fmt: skip
+            return None
+    if not known.char_known and found.kind == "object" and has_plain_char(found.type):
+        report.error(
+            "SP307", f"the sign of `char` behind `{spec.name}` is not known: Linux has it unsigned since 6.2, signed before",
+            spec.where, help="use `string` or `bytes`",
+        )  # fmt: skip
+        return None
+    what = {"string": "the string at", "bytes": "the memory at", "object": "what is at"}[found.kind]
+    return replace(
+        pointer, type=found.type, storage=_room(found), behind=found, declaration=f"{what} {pointer.declaration}",
+        place=f"*{pointer.place}",
+    )  # fmt: skip
+
+
+def _room(found: Behind) -> Storage:
+    if found.kind == "object":
+        return storage(found.type)
+    return Storage("char" if found.kind == "string" else "__u8", found.room, (ALL_BITS,))
+
+
+def _check_size(spec: ArgumentSpec, found: Behind, known: Resolved, report: Report) -> bool:
+    """The argument that says the size must be one that can be read."""
+    if found.size is None:
+        return True
+    names = argument_names(known.placement)
+    argument = known.placement.arguments[names.index(found.size)]
+    if not argument.readable:
+        assert spec.bytes is not None and isinstance(spec.bytes.size, Word)
+        report.error("SP301", f"`{found.size}` cannot be read here: {argument.reason}", spec.bytes.size.where)
+    return argument.readable
+
+
+def _latency(probe: ProbeSpec, spec: ArgumentSpec, report: Report) -> Value | None:
+    if probe.kind in TRAMPOLINE_KINDS:
+        report.error(
+            "SP302", "fexit does not know when the function was entered, so it has no `latency`", spec.where,
+            help="use `kretprobe:`, or `function:` with `at: return`",
+        )  # fmt: skip
+        return None
+    field = spec.as_name or LATENCY
+    return Value(
+        field, ULLONG, storage(ULLONG), None, False, False, spec.format, "ns from the entry to the return", "",
+        "", spec.where, LATENCY, ULLONG,
+    )  # fmt: skip
 
 
 def _read_as(spec: ArgumentSpec, declared: CType, known: Resolved) -> CType:
@@ -228,6 +323,12 @@ def _absent(spec: ArgumentSpec, known: Resolved, report: Report) -> Value | None
             report.diagnostics.append(problem.diagnostic)
             return None
     name = spec.as_name or spec.name
+    found = unknown_behind(spec, ctype) if wants_memory(spec) else None
+    if found is not None:
+        return Value(
+            name, found.type, _room(found), None, True, True, spec.format, spell(ctype, name), "absent",
+            f"{known.prototype.name} has no argument `{spec.name}`", spec.where, spec.name, ctype, behind=found,
+        )  # fmt: skip
     return Value(
         name, decay(ctype), storage(ctype), None, True, True, spec.format, spell(ctype, name), "absent",
         f"{known.prototype.name} has no argument `{spec.name}`", spec.where, spec.name, ctype,
@@ -277,6 +378,14 @@ def _checked_return(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, repor
     if problem is not None:
         code, message, hint = problem
         report.error(code, message, spec.where, help=hint)
+        return None
+    if wants_memory(spec) and not known.placement.result.memory:
+        pointer = _return_value(probe, known, spec)
+        return _memory_value(probe, spec, known.prototype.result, pointer, known, report)
+    if wants_memory(spec) or spec.memory is not None:
+        behind(spec, probe, known.prototype.result, known.prototype, (), report) if wants_memory(
+            spec
+        ) else report.error("SP261", "`memory` says whose memory is copied, and none is", spec.option_where["memory"])
         return None
     if not _check_options(spec, known.prototype.result, known, report):
         return None

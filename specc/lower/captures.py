@@ -59,11 +59,14 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """The capture, the names of its status fields, and for each wanted value the status that covers it (or None)."""
+    """The capture, the names of its status fields, and for each wanted value the status that covers it (or None); and the
+    `words` of values that are not stored, but wanted for something else.
+    """
 
     capture: Capture
     statuses: tuple[str, ...]
     status_of: dict[str, str | None]
+    words: dict[str, Source]
 
 
 def slots_of(wanted: Wanted) -> list[int]:
@@ -92,14 +95,16 @@ STACK_SLOTS = Slots()
 PROCESS_REGISTERS = Slots("di", "registers", join=True)
 
 
-def capture_moving(values: Sequence[Wanted], window: Window) -> Captured:
+def capture_moving(values: Sequence[Wanted], window: Window, loose: frozenset[str] = frozenset()) -> Captured:
     """Reads and stores for `values` whose places are set when the program is loaded, and for others that do not move."""
+    loose_words: dict[str, Source] = {}
     reads: list[Read] = []
     stores: list[Store] = []
     status_of: dict[str, str | None] = {}
     for wanted in values:
         if not wanted.at:
-            found = capture([wanted])
+            found = capture([wanted], loose=loose)
+            loose_words |= found.words
             reads += found.capture.reads
             stores += found.capture.stores
             status_of |= found.status_of
@@ -125,7 +130,10 @@ def capture_moving(values: Sequence[Wanted], window: Window) -> Captured:
                 )
                 for i in range(len(wanted.storage.masks))
             ]
-            stores += _stores(replace(wanted, comment=""), words)
+            if wanted.name in loose:
+                loose_words[wanted.name] = words[0]
+            else:
+                stores += _stores(replace(wanted, comment=""), words)
             status_of[wanted.name] = MOVING_STATUS if window.slots else None
     moving = any(w.at and len(w.storage.masks) <= SMALL for w in values)
     slots = window.slots if moving else 0
@@ -135,6 +143,7 @@ def capture_moving(values: Sequence[Wanted], window: Window) -> Captured:
         Capture(tuple(reads), tuple(stores), slots, "stack", words_copied, window.at if slots else ""),
         tuple(dict.fromkeys(statuses)),
         status_of,
+        loose_words,
     )
 
 
@@ -143,8 +152,9 @@ _ANYWHERE = Piece(0, 8, STACK, stack_offset=8)
 _CONTEXT_WORDS = 13  # the most arguments that a trampoline takes (MAX_BPF_FUNC_ARGS of the kernel), and the result
 
 
-def capture(values: Sequence[Wanted], where: Slots = STACK_SLOTS) -> Captured:
-    """Reads and stores for all `values`, in their order."""
+def capture(values: Sequence[Wanted], where: Slots = STACK_SLOTS, *, loose: frozenset[str] = frozenset()) -> Captured:
+    """Reads and stores for all `values`, in their order; no stores for those that are `loose`, but their words."""
+    loose_words: dict[str, Source] = {}
     direct = _direct_names(values)
     shared = [w for w in values if w.name not in direct]
     runs = _runs(sorted({offset for w in shared for offset in slots_of(w)}), join=where.join)
@@ -168,10 +178,15 @@ def capture(values: Sequence[Wanted], where: Slots = STACK_SLOTS) -> Captured:
         slots = slots_of(wanted)
         # A value on the stack is whole there, and in one piece, so one status covers it.
         status_of[wanted.name] = slot_status[slots[0]] if slots else None
-        stores.extend(_stores(wanted, _words(wanted, slot_index, where.array)))
+        words = _words(wanted, slot_index, where.array)
+        if wanted.name in loose:
+            loose_words[wanted.name] = words[0]
+        else:
+            stores.extend(_stores(wanted, words))
     statuses = tuple(dict.fromkeys(r.status for r in reads))
     copied = max((index + 1 for w in values if w.copied for index in w.context_words), default=0)
-    return Captured(Capture(tuple(reads), tuple(stores), len(slot_index), where.array, copied), statuses, status_of)
+    made = Capture(tuple(reads), tuple(stores), len(slot_index), where.array, copied)
+    return Captured(made, statuses, status_of, loose_words)
 
 
 def _direct_names(values: Sequence[Wanted]) -> frozenset[str]:

@@ -69,6 +69,7 @@ class Planned:
     comment: str = ""
     key: str = ""
     place: str = ""
+    length: str | None = None
 
 
 def lay_out_fields(planned: tuple[Planned, ...]) -> tuple[tuple[Field, ...], int]:
@@ -102,6 +103,7 @@ def lay_out_fields(planned: tuple[Planned, ...]) -> tuple[tuple[Field, ...], int
                 p.comment,
                 p.key,
                 p.place,
+                p.length,
             )
         )
         offset += size

@@ -76,7 +76,8 @@ def move(probe: ProbeSpec, known: Resolved, values: list[Value], symbol: str, re
 
 def _small(value: Value) -> bool:
     """Whether its eightbytes are taken one by one; what is larger is in memory on every kernel, and read in one go."""
-    return len(value.storage.masks) <= SMALL
+    assert value.wanted is not None
+    return len(value.wanted.storage.masks) <= SMALL
 
 
 def _registers(placement: Placement) -> int:
@@ -91,7 +92,8 @@ def _on(
     names = argument_names(placement)
     codes: dict[str, tuple[int, ...]] = {}
     for value in movable:
-        eightbytes = len(value.storage.masks)
+        assert value.wanted is not None
+        eightbytes = len(value.wanted.storage.masks)
         if value.argument == RETURN and not value.entry:
             codes[value.name] = trampoline_codes(placement, None, eightbytes)
         elif value.argument not in names:
@@ -117,7 +119,8 @@ def _places(
         codes = first.codes[value.name]
         if not _small(value):
             codes = codes[:1]  # the rest follows
-        count = len(codes) if value.storage.count is not None and _small(value) else None
+        assert value.wanted is not None
+        count = len(codes) if value.wanted.storage.count is not None and _small(value) else None
         constants.append(
             PlaceConstant(
                 value.name, value.argument, codes, count, offset, value.optional, value.any_type, value.declared

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from specc.lower.arguments import RETURN, Resolved, Value
+from specc.lower.arguments import LATENCY, RETURN, Resolved, Value
 from specc.place import Placement, argument_names, place_text, trampoline_codes
 from specc.prototype import Prototype, spell_prototype
 
 
 def place_lines(values: Sequence[Value], known: Resolved | None) -> tuple[str, ...]:
+    values = [v for v in values if v.argument != LATENCY or v.entry]  # which is nowhere
     if known is None:
         return ()
     if known.elsewhere:

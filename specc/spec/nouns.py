@@ -32,8 +32,19 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class BytesSpec:
+    """Memory to copy: `size` bytes, or as many as the argument of that name says; at most `most`."""
+
+    size: int | Word
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class ArgumentSpec:
-    """One wanted argument. `where` is its name's place; `option_where` has the place of each option's value."""
+    """One wanted argument. `where` is its name's place; `option_where` has the place of each option's value.
+
+    `string` is the room for a string behind the pointer, in bytes with the NUL. `memory` is "user" or "kernel".
+    """
 
     name: str
     where: Location
@@ -42,6 +53,10 @@ class ArgumentSpec:
     optional: bool
     type: Word | None
     option_where: Mapping[str, Location]
+    string: int | None = None
+    bytes: BytesSpec | None = None
+    deref: bool = False
+    memory: str | None = None
 
     @property
     def field(self) -> str:

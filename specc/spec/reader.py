@@ -19,13 +19,25 @@ from typing import Final
 from specc.diagnostics import Location, Report
 from specc.schema import check, inline, schema
 from specc.source import Document, Entry, Node
-from specc.spec.nouns import FUNCTION, KINDS, RETURN_KINDS, ArgumentSpec, Buffer, ProbeSpec, Spec, UserTarget, Word
+from specc.spec.nouns import (
+    FUNCTION,
+    KINDS,
+    RETURN_KINDS,
+    ArgumentSpec,
+    Buffer,
+    BytesSpec,
+    ProbeSpec,
+    Spec,
+    UserTarget,
+    Word,
+)
 from specc.spec.targets import read_targets
 
 DEFAULT_FIELDS: Final = ("timestamp", "pid", "tid", "comm")
 DEFAULT_RING: Final = 1 << 20
 PAGE: Final = 4096
 SYSTEM_PLACES: Final = ("/usr", "/opt", "/lib/modules")  # where packages put C headers
+_MOST_BYTES: Final = 64  # of memory whose size an argument says, without `max`
 _UNITS: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _NAME_LENGTH: Final = 64  # of a probe: the emitted functions and structs are named after it, and BTF names are bounded
 
@@ -321,7 +333,19 @@ class _Reader:
             optional="optional" in options and options["optional"].value is True,
             type=Word(_text(options["type"]), options["type"].where) if "type" in options else None,
             option_where={name: option.where for name, option in options.items()},
+            string=_int(options["string"]) if "string" in options else None,
+            bytes=self.bytes_of(options["bytes"]) if "bytes" in options else None,
+            deref="deref" in options and options["deref"].value is True,
+            memory=_text(options["memory"]) if "memory" in options else None,
         )
+
+    def bytes_of(self, node: Node) -> BytesSpec:
+        entries = _entries(node)
+        size = entries["size"].value
+        most = _int(entries["max"].value) if "max" in entries else None
+        if not isinstance(size.value, str):
+            return BytesSpec(_int(size), min(_int(size), most or _int(size)))
+        return BytesSpec(Word(_text(size), size.where), most or _MOST_BYTES)
 
     def reserved(self, args: tuple[ArgumentSpec, ...], kind: str, word: str) -> None:
         returns = {"kprobe": "kretprobe", "fentry": "fexit", "uprobe": "uretprobe", "ksyscall": "kretsyscall"}
@@ -333,8 +357,6 @@ class _Reader:
                     argument.where,
                     help="say `at: return`" if word == FUNCTION else f"use `{returns[kind]}`",
                 )
-            elif argument.name == "latency" and kind in RETURN_KINDS:
-                self.report.error("SP105", "`latency` is not supported by this version of specc yet", argument.where)
 
     def unique_fields(self, args: tuple[ArgumentSpec, ...], fields: tuple[Word, ...]) -> None:
         """Every name of the event's record is there once: `probe`, the context, the arguments, and their errors."""
