@@ -149,11 +149,16 @@ class Sources:
         if kernel is not None and (kernel, path) in self._modules:
             return self._modules[kernel, path]
         try:
-            self._kernels[path] = opened = open_btf(path)
+            opened = open_btf(path)
         except Stop as problem:
             if problem.diagnostic.code != "SP236" or kernel is None:
                 raise
-            self._modules[kernel, path] = opened = open_btf(path, self._kernels[kernel])
+        else:
+            if opened.base is None or kernel is None:
+                self._kernels[path] = opened
+                return opened
+        # A module; what some bring along of their kernel's types is only a part of them.
+        self._modules[kernel, path] = opened = open_btf(path, self._kernels[kernel])
         return opened
 
     def running_kernel(self) -> Btf:
@@ -166,12 +171,16 @@ class Sources:
 
 
 def target_names(kernels: Sequence[tuple[Word | None, Path]]) -> list[str]:
-    """What kernels are called: as they are named, or after their files, with as many directories as tell them apart."""
+    """What kernels are called: as they are named, or after their files, with as many directories as tell them apart.
+    Raises Stop when they cannot be."""
     names: list[str] = []
     for depth in range(1, max((len(path.parts) for _, path in kernels), default=0) + 1):
         names = [name.text if name else "/".join(path.parts[-depth:]).removesuffix(".btf") for name, path in kernels]
         if len(set(names)) == len(names):
-            break
+            return names
+    for name, _ in kernels:
+        if name is not None and names.count(name.text) > 1:
+            raise stop("SP130", f"two targets are called `{name.text}`", name.where, help="give it another name")
     return names
 
 

@@ -556,6 +556,7 @@ def test_a_commit_whose_specs_are_wrong(repository: Path) -> None:
         ("", "SP516 `` is not the name of a commit"),
         ("a b", "SP516 `a b` is not the name of a commit"),
         ("HEAD:specs", "SP516 `HEAD:specs` is not the name of a commit"),
+        ("HEAD~7", "SP516 cannot take specs from git: there is no commit `HEAD~7`"),
         ("nope", "SP516 cannot take specs from git: there is no commit `nope`"),
     ],
 )
@@ -565,6 +566,13 @@ def test_no_commit(repository: Path, reference: str, said: str) -> None:
     assert done.code == 1
     assert done.err.startswith(said), done.err
     assert {n: d for n, d in files(repository).items() if not n.startswith(".cache")} == before
+
+
+def test_specs_that_are_nowhere(repository: Path) -> None:
+    done = run(repository, "diff", "--against", "git:HEAD", "specs/nope.yaml", "--output-format", "concise")
+    assert (done.code, done.err) == (1, "SP516 `specs/nope.yaml` has no specs, neither here nor in HEAD\n")
+    done = run(repository, "diff", "--against", "git:HEAD", "specs", "..", "--output-format", "concise")
+    assert done.code == 1 and done.err.startswith("SP516 `..` is not in the repository "), done.err
 
 
 def test_no_repository(project: Path) -> None:

@@ -146,6 +146,7 @@ NAMES = [
     (["a/vmlinux", "b/vmlinux"], ["a/vmlinux", "b/vmlinux"]),
     (["a/x/vmlinux.btf", "b/x/vmlinux.btf", "y"], ["a/x/vmlinux", "b/x/vmlinux", "y"]),
     (["a/x", "=six b/x"], ["x", "six"]),
+    (["a/six.btf", "=six b/x"], ["a/six", "six"]),
     ([], []),
 ]
 
@@ -159,6 +160,12 @@ def test_names(kernels: list[str], expected: list[str]) -> None:
     assert target_names([pair(k) for k in kernels]) == expected
 
 
+def test_names_that_cannot_be_told_apart(project: Path) -> None:
+    (project / "6.1.btf").write_bytes((project / "btf/6.1.btf").read_bytes())
+    (project / "specc.toml").write_text('targets = ["6.1.btf", {name = "6.1", btf = "btf/6.1.btf"}]\n')
+    assert refusal().startswith("specc.toml:1:31: SP130 two targets are called `6.1`"), refusal()
+
+
 def test_a_modules_btf_belongs_to_its_kernel(project: Path) -> None:
     base = kernel(project / "btf" / "6.1.btf", {"f": "int a"})
     kernel(project / "nf.btf", {"g": "int b"}, base=base)
@@ -166,6 +173,9 @@ def test_a_modules_btf_belongs_to_its_kernel(project: Path) -> None:
     found = {t.name: [b.name for b in t.btfs] for t in session.sources.targets(read())}
     assert found == {"5.4": ["5.4.btf"], "6.1": ["6.1.btf", "nf.btf"], "6.12": ["6.12.btf"]}
     assert [bool(t.find("g")) for t in session.sources.targets(read())] == [False, True, False]
+    (project / "specc.toml").write_text('targets = ["btf/5.4.btf", {name = "six", btf = ["btf/6.1.btf", "nf.btf"]}]\n')
+    found = {t.name: [b.name for b in t.btfs] for t in Session(_no_compiler).sources.targets(read())}
+    assert found == {"5.4": ["5.4.btf"], "six": ["6.1.btf", "nf.btf"]}
 
 
 def test_a_file_is_opened_once_for_all_specs(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,8 @@ def run(options: argparse.Namespace) -> int:
     if report.failed:
         tell(report, options.output_format)
         return exit_code(report)
+    if report.diagnostics and options.output_format in ("full", "concise"):
+        tell(report, options.output_format)
     _print(changes, options.format)
     return FINDINGS if any(change.breaks for change in changes) else FINE
 
@@ -71,16 +73,16 @@ def _since(options: argparse.Namespace, reference: str, report: Report) -> Seque
 
     named: list[str] = options.what or ["specs"]
     with checkout(reference, Path(_folder(named[0]))) as (top, tree):
-        pairs = [(name, _inside(name, top)) for name in named]
-        for name, inside in pairs:
+        now: list[Path] = []
+        then: list[Path] = []
+        for name in named:
+            inside = _inside(name, top)
             if inside.startswith(".."):
                 raise stop("SP516", f"`{name}` is not in the repository {top}", None)
-        now = [path for name, _ in pairs if os.path.exists(name) for path in find_specs([name], report)]
-        then = [
-            path for _, inside in pairs if (tree / inside).exists() for path in find_specs([str(tree / inside)], report)
-        ]
-        if not now and not then:
-            find_specs(options.what, report)
+            here, there = _specs_of(Path(name)), _specs_of(tree / inside)
+            if not here and not there:
+                raise stop("SP516", f"`{name}` has no specs, neither here nor in {reference}", None)
+            now, then = now + here, then + there
         session = open_session(options.compiler, options.btf)
         new = [_compiled(p, _inside(str(p), top), session, report) for p in now]
         session = open_session(options.compiler, options.btf)
@@ -96,6 +98,11 @@ def _as_of(reference: str, tree: Path, found: Diagnostic) -> Diagnostic:
     if where is None or not where.file.startswith(f"{tree}/"):
         return found
     return replace(found, where=replace(where, file=f"{reference}:{where.file.removeprefix(f'{tree}/')}"))
+
+
+def _specs_of(path: Path) -> list[Path]:
+    """The specs that a name means, none where there is no such file."""
+    return find_specs([str(path)], Report()) if path.exists() else []
 
 
 def _inside(name: str, top: Path) -> str:

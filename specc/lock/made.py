@@ -34,7 +34,9 @@ def _locked_probe(probe: Probe, survey: Survey | None) -> LockedProbe:
         first = (_locked_row("", rows[0], survey),) if survey.declared else ()
         targets = (*first, *(_locked_row(r.target, r, survey) for r in rows[len(first) :]))
     elif probe.prototype is not None and probe.placement is not None:
-        targets = (_locked_target("", probe.prototype, probe.placement, probe.used),)
+        # Without targets, BTF is that of the running kernel; what can move is from BTF.
+        name = "the running kernel" if probe.at is not None else ""
+        targets = (_locked_target(name, probe.prototype, probe.placement, probe.used),)
     else:
         targets = ()
     target = probe.target
