@@ -24,7 +24,8 @@ from specc.place import Placement, argument_names, place_text
 from specc.prototype import Parameter, Prototype
 
 if TYPE_CHECKING:
-    from specc.dwarf import Dwarf, Subprogram
+    from specc.dwarf.judge import Subprogram
+    from specc.dwarf.reader import Dwarf
 
 # Without a prototype there is nothing to go on; with one, these say only that the file cannot be asked.
 _SILENT = ("SP270", "SP272", "SP274")

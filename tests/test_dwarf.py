@@ -14,7 +14,9 @@ from oracle.experiment import Compiler, compilers
 
 from specc.compare import canonical, differences
 from specc.diagnostics import Stop
-from specc.dwarf import Dwarf, Subprogram, debug_file, open_dwarf
+from specc.dwarf import debug_file, open_dwarf
+from specc.dwarf.judge import Subprogram
+from specc.dwarf.reader import Dwarf
 from specc.elf import Symbol, file_build_id, read_elf, symbols
 from specc.headers import parse_prototypes
 from specc.place import place_text

@@ -19,7 +19,7 @@ from specc.pipeline import session as open_session
 from specc.prototype import Prototype
 
 if TYPE_CHECKING:
-    from specc.dwarf import Subprogram
+    from specc.dwarf.judge import Subprogram
     from specc.place import Placement
 
 COMMAND_LINE: Final = "<command line>"

@@ -1,8 +1,8 @@
 """Functions of one ELF file by their addresses, out of its DWARF.
 
-In: the path of the file.  Out: a `Subprogram` for a symbol; Stop says why there is none.
+In: the paths of the file and of its debug information.  Out: a `Subprogram` for a symbol; Stop says why there is none.
 
-    dwarf = open_dwarf("/usr/bin/nginx", "nginx")
+    dwarf = Dwarf("/usr/bin/nginx", "nginx", "/usr/lib/debug/.build-id/4f/2d6c.debug")
     dwarf.find(symbol, where).prototype
 
 A function is looked for by the address that a probe goes to: names can be those of several functions, of declarations,
@@ -31,11 +31,11 @@ from specc.dwarf.dies import (
     number,
     type_of,
 )
-from specc.dwarf.files import debug_file, mapped
+from specc.dwarf.files import mapped
 from specc.dwarf.judge import Facts, Subprogram, judge
 from specc.dwarf.places import OWN_FRAME, PLACE, at_entry, frame_of
 from specc.dwarf.types import CXX, C, Types, hidden_doubt
-from specc.elf import STT_FUNC, NotElf, Symbol, symbols
+from specc.elf import STT_FUNC, Symbol, symbols
 from specc.prototype import CType, Parameter, Prototype, Record, Unknown, Void, bare, size_of
 
 _SPLIT: Final = ("dwo_name", "GNU_dwo_name", "GNU_dwo_id")
@@ -47,20 +47,6 @@ _LOCAL: Final = re.compile(r"\.(?:llvm|__uniq)\.")
 _MIDDLE: Final = re.compile(r"\.(?:part|cold|resume|destroy|cleanup)\b")
 _SCOPES: Final = ("DW_TAG_namespace", "DW_TAG_class_type", "DW_TAG_structure_type", "DW_TAG_subprogram")
 _FAILURES: Final = (KeyError, ValueError, IndexError, AssertionError, NotImplementedError, OverflowError, TypeError)
-
-
-def open_dwarf(path: str, name: str, where: Location | None = None) -> Dwarf | None:
-    """The DWARF of the ELF file at `path`, or of the debug file that belongs to it; None when there is none.
-
-    `name` is how messages call the file. Raises Stop when it cannot be read.
-    """
-    try:
-        found = debug_file(path)
-        return None if found is None else Dwarf(path, name, found, where)
-    except OSError as problem:
-        raise stop("SP270", f"cannot read the debug information of `{name}`: {problem.strerror}", where) from None
-    except NotElf as problem:
-        raise stop("SP270", f"cannot read the debug information of `{name}`: {problem}", where) from None
 
 
 class Dwarf:

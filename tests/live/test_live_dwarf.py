@@ -13,7 +13,8 @@ import pytest
 from command import specc
 
 from specc.diagnostics import Stop
-from specc.dwarf import Subprogram, open_dwarf
+from specc.dwarf import open_dwarf
+from specc.dwarf.judge import Subprogram
 from specc.elf import STT_FUNC, read_elf, symbols
 
 from .build import live
