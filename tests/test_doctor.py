@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,16 @@ def test_without_a_compiler(tmp_path: Path) -> None:
     done = specc("doctor", "--compiler", "/nowhere/clang", cwd=tmp_path)
     assert done.code == 3
     assert "specc build does not work here" in done.out
+
+
+def test_without_pyarrow(tmp_path: Path) -> None:
+    """Columns are missing, and nothing else is worse for it."""
+    (tmp_path / "pyarrow.py").write_text("raise ImportError('there is no pyarrow')\n")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    usual = specc("doctor", "--format", "json", cwd=tmp_path)
+    done = specc("doctor", "--format", "json", cwd=tmp_path, env=environment(PYTHONPATH=path))
+    before, said = json.loads(usual.out), json.loads(done.out)
+    assert (done.code, said["build"], said["run"]) == (usual.code, before["build"], before["run"])
+    [check] = [c for c in said["checks"] if c["name"] == "columns"]
+    assert (check["works"], "there is no" in check["detail"]) == (False, True)
+    assert "pip install 'specc[arrow]'" in check["help"] and "parquet" in check["affects"]

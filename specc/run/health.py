@@ -66,7 +66,7 @@ def examine(compiler: str | None) -> list[Check]:
             checks += _attach_modes(library if not missing else None)
         finally:
             library.close()
-    checks += [_tracefs(), _lockdown()]
+    checks += [_tracefs(), _lockdown(), _columns()]
     return checks
 
 
@@ -153,6 +153,18 @@ def _tracefs() -> Check:
     return _check("tracefs", where is not None, where or "not mounted, or not for us",
                   "--attach legacy; arguments of system calls; telling why a function cannot be traced",
                   "mount -t tracefs tracefs /sys/kernel/tracing")  # fmt: skip
+
+
+def _columns() -> Check:
+    from specc.events.writers import require
+
+    try:
+        require("parquet")
+    except Stop as problem:
+        d = problem.diagnostic
+        return _check("columns", False, d.message, "run --format arrow, parquet; JSON lines are written slower",
+                      d.help or "")  # fmt: skip
+    return _check("columns", True, "numpy and pyarrow", "")
 
 
 def _lockdown() -> Check:
