@@ -92,8 +92,7 @@ def _adjusted(argument: Argument, verdict: Verdict) -> Argument:
     if verdict.pieces is not None:
         return replace(argument, readable=True, reason=verdict.reason, pieces=verdict.pieces, alternatives=())
     if verdict.reason and argument.size:
-        reason = argument.reason if not argument.readable and not argument.pieces else verdict.reason
-        return replace(argument, readable=False, reason=reason, pieces=(), alternatives=())
+        return replace(argument, readable=False, reason=verdict.reason, pieces=(), alternatives=())
     return argument
 
 
@@ -174,8 +173,9 @@ def _confirmed(facts: Facts, placement: Placement) -> list[Verdict]:
 
 
 def _confirmation(facts: Facts, argument: Argument, told: AtEntry) -> Verdict:
-    if not argument.size or not argument.pieces:
-        return _HOLDS
+    if not argument.pieces:
+        # Nothing can be confirmed of what DWARF alone cannot place, also for a header that knows more of its type.
+        return _HOLDS if argument.readable else Verdict(argument.reason)
     if argument.pieces[0].where == STACK and isinstance(bare(argument.type), Record):
         # LLVM infers that a function does not read the memory, and then its callers do not write it.
         return Verdict("callers that clang knows do not fill a record on the stack that the function does not read")

@@ -15,15 +15,17 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+_TYPES: Final = """
+struct P { long x; int y; };
+struct S { int x; int y; };
+struct L { long x; long y; };
+struct B { long x; long y; long z; };
+"""
 _HEAD: Final = """
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #define NOINLINE __attribute__((noinline))
-struct P { long x; int y; };
-struct S { int x; int y; };
-struct L { long x; long y; };
-struct B { long x; long y; long z; };
 extern void touch(void *);
 extern FILE *out;
 extern unsigned long rnd(void);
@@ -74,8 +76,13 @@ def source(seed: int, count: int) -> tuple[str, list[Function]]:
     random = Random(seed)
     functions = [_function(random, number) for number in range(count)]
     work = [line for f in functions for line in _calls(random, f)]
-    parts = [_HEAD, *("\n".join(f.lines) for f in functions)]
+    parts = [_TYPES, _HEAD, *("\n".join(f.lines) for f in functions)]
     return "\n".join([*parts, "void work(void) {", *work, "}", ""]), functions
+
+
+def header(functions: list[Function]) -> str:
+    """Their declarations, as a header would have them."""
+    return "\n".join([_TYPES, *(f"{f.declaration()};" for f in functions), ""])
 
 
 def _function(random: Random, number: int) -> Function:

@@ -18,7 +18,7 @@ from specc.dwarf.judge import Subprogram
 from specc.elf import STT_FUNC, read_elf, symbols
 
 from .build import live
-from .changed import MEMBERS, RUNTIME, Function, source, told
+from .changed import MEMBERS, RUNTIME, Function, header, source, told
 
 SEED = int(os.environ["SPECC_SEED"])
 FUNCTIONS = 48
@@ -54,8 +54,9 @@ def described(path: Path) -> Iterator[tuple[str, Subprogram]]:
                 assert problem.diagnostic.code == "SP271", problem.diagnostic.message
 
 
-def spec_of(path: Path, found: dict[str, Subprogram]) -> str:
-    lines = ["specc: 1", "name: changed", "fields: [tid]", "buffer: {ring: 4MiB}", "probes:"]
+def spec_of(path: Path, found: dict[str, Subprogram], *, declared: bool) -> str:
+    headers = ["headers: [f.h]"] if declared else []
+    lines = ["specc: 1", "name: changed", *headers, "fields: [tid]", "buffer: {ring: 4MiB}", "probes:"]
     for number, (name, subprogram) in enumerate(found.items()):
         lines += [f"  - name: e{number}", f"    uprobe: {{path: {path}, symbol: {name}}}"]
         if subprogram.placement.result.readable or subprogram.placement.result.memory:
@@ -74,7 +75,7 @@ def recorded(event: dict[str, Any], function: Function) -> dict[str, int]:
     return values
 
 
-def check_program(folder: Path, compiler: str, flags: str, seed: int) -> tuple[int, int]:
+def check_program(folder: Path, compiler: str, flags: str, seed: int, *, declared: bool = False) -> tuple[int, int]:
     """Runs one program under its probes. How many values were compared, and how many arguments were refused."""
     import specc
 
@@ -83,7 +84,8 @@ def check_program(folder: Path, compiler: str, flags: str, seed: int) -> tuple[i
     path = compiled(folder, compiler, flags, text)
     found = dict(described(path))
     spec = folder / "changed.yaml"
-    spec.write_text(spec_of(path, found))
+    spec.write_text(spec_of(path, found, declared=declared))
+    (folder / "f.h").write_text(header(functions))
     names = list(found)
     events: list[dict[str, Any]] = []
     with specc.open(spec) as probe:
@@ -113,9 +115,16 @@ def check_program(folder: Path, compiler: str, flags: str, seed: int) -> tuple[i
 
 
 @live
-@pytest.mark.parametrize(("compiler", "flags"), [*MATRIX, *(o for o in ODD if shutil.which(o[0]))])
+@pytest.mark.parametrize(("compiler", "flags"), MATRIX)
 def test_every_recorded_value_was_passed(compiler: str, flags: str, tmp_path: Path) -> None:
     compared, _ = check_program(tmp_path, compiler, flags, SEED)
+    assert compared > FUNCTIONS, "so few values that something is refused that was not before"
+
+
+@live
+@pytest.mark.parametrize(("compiler", "flags"), [o for o in ODD if shutil.which(o[0])])
+def test_every_recorded_value_of_declared_functions_was_passed(compiler: str, flags: str, tmp_path: Path) -> None:
+    compared, _ = check_program(tmp_path, compiler, flags, SEED, declared=True)
     assert compared > FUNCTIONS, "so few values that something is refused that was not before"
 
 
