@@ -37,7 +37,8 @@ _PROBE_SECONDS = 60.0
 _BPF_FLAGS = (
     *("-target", "bpf", "-mcpu=v3", "-std=gnu11", "-O2", "-g", "-gcodeview", "-gcolumn-info"),
     *("-nostdinc", "-fdebug-compilation-dir=.", "-fcoverage-compilation-dir=.", "-fno-ident", "-fno-addrsig"),
-    *("-fno-stack-protector", "-fno-color-diagnostics", "-fno-crash-diagnostics", "-w"),
+    *("-fno-stack-protector", "-fno-color-diagnostics", "-fno-crash-diagnostics", "-Wno-everything"),
+    "-Werror=implicit-function-declaration",  # an object with an undefined function would fail only when it is loaded
 )
 _HOST_FLAGS = ("-E", "--target=x86_64-linux-gnu", "-fno-color-diagnostics")
 

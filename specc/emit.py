@@ -33,6 +33,7 @@ from specc.ir import (
     Role,
     Saved,
     Setting,
+    Source,
     StackSlot,
 )
 from specc.place import GENERAL_REGISTERS, NOWHERE, REGISTER_CODES
@@ -85,7 +86,9 @@ def _moves(program: Program) -> frozenset[str]:
     for probe in (p for p in _all(program) if p.at is not None):
         assert probe.at is not None
         captures = [probe.capture, *([probe.entry.capture] if probe.entry else [])]
-        sources = [s.source for c in captures for s in c.stores if isinstance(s.source, Moving)]
+        wanted: list[Source | None] = [s.source for c in captures for s in c.stores]
+        wanted += [source for c in captures for f in c.fetches for source in (f.pointer, f.size)]
+        sources = [s for s in wanted if isinstance(s, Moving)]
         found |= {"kprobe"} if probe.kind not in ("fentry", "fexit") else set()
         found |= {"register" for s in sources if not s.context}
         found |= {"stack" for s in sources if not s.context and not s.register}

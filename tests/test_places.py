@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from specc.btf import open_btf
+from specc.build import compile_object
 from specc.compiler import find_compiler
 from specc.describe import ProbeDescription, parse_description
 from specc.describe.writer import describe
@@ -48,6 +49,8 @@ def test_emitted_text(tmp_path: Path) -> None:
         "{name: done, kretprobe: __get_user_pages, args: [locked, return]}",
         "{name: mapped, fexit: do_mmap, args: [pgoff, populate, return]}",
         "{kprobe: security_path_chown}",
+        "{function: vfs_read, at: return, args: [{buf: {bytes: {size: return, max: 16}, memory: user}}, latency]}",
+        "{name: begun, function: vfs_read, args: [{pos: {deref: true}}, {buf: {string: 8}}]}",
     ]
     program, text = compiled(tmp_path, ", ".join(probes), *TARGETS)
     assert text == "" and program is not None
@@ -57,6 +60,7 @@ def test_emitted_text(tmp_path: Path) -> None:
         GOLDEN.mkdir(exist_ok=True)
         expected.write_text(got, encoding="utf-8")
     assert got == expected.read_text(encoding="utf-8")
+    assert compile_object(got, "x", find_compiler())
 
 
 # targets; the constants of `start`, `vmas`, `locked`; the stack slots copied; the guard

@@ -129,6 +129,10 @@ def _sizes(probe: ProbeSpec, values: Sequence[Value], known: Resolved) -> list[V
     names = argument_names(known.placement)
     found = []
     for name in wanted:
+        if name == RETURN and probe.kind in RETURN_KINDS:
+            spec = replace(_plain(RETURN, probe), as_name=size_name(RETURN))
+            found.append(replace(_return_value(probe, known, spec), hidden=True))
+            continue
         argument = known.placement.arguments[names.index(name)]
         spec = replace(_plain(name, probe), as_name=size_name(name))
         found.append(replace(_argument_value(probe, name, argument, known, spec), hidden=True))
@@ -221,7 +225,7 @@ def _memory_value(
     """What `pointer`, whose type is `declared`, leads to."""
     names = argument_names(known.placement)
     found = behind(spec, probe, declared, known.prototype, names, report)
-    if found is None or not _check_size(spec, found, known, report):
+    if found is None or not _check_size(probe, spec, found, known, report):
         return None
     for option in ("type", "format"):
         if option in spec.option_where and not (option == "format" and found.kind == "object"):
@@ -249,10 +253,15 @@ def _room(found: Behind) -> Storage:
     return Storage("char" if found.kind == "string" else "__u8", found.room, (ALL_BITS,))
 
 
-def _check_size(spec: ArgumentSpec, found: Behind, known: Resolved, report: Report) -> bool:
+def _check_size(probe: ProbeSpec, spec: ArgumentSpec, found: Behind, known: Resolved, report: Report) -> bool:
     """The argument that says the size must be one that can be read."""
     if found.size is None:
         return True
+    if found.size == RETURN and spec.bytes is not None and isinstance(spec.bytes.size, Word):
+        problem = _return_problem(probe, known)
+        if problem is not None:
+            report.error(problem[0], problem[1], spec.bytes.size.where, help=problem[2])
+        return problem is None
     names = argument_names(known.placement)
     argument = known.placement.arguments[names.index(found.size)]
     if not argument.readable:

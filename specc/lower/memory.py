@@ -32,7 +32,7 @@ from specc.prototype import (
     size_of,
     spell,
 )
-from specc.spec import SYSCALL_KINDS, USER_KINDS, ArgumentSpec, ProbeSpec
+from specc.spec import RETURN_KINDS, SYSCALL_KINDS, USER_KINDS, ArgumentSpec, ProbeSpec, Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def behind(
     if spec.bytes is not None:
         if isinstance(spec.bytes.size, int):
             return Behind("bytes", Array(UCHAR, spec.bytes.most), spec.bytes.most, user)
-        if not _is_a_size(spec.bytes.size.text, spec.bytes.size.where, prototype, names, report):
+        if not _is_a_size(spec.bytes.size, probe, prototype, names, report):
             return None
         return Behind("bytes", Array(UCHAR, spec.bytes.most), spec.bytes.most, user, spec.bytes.size.text)
     return _object(spec, pointer, user, where, report)
@@ -129,8 +129,10 @@ def _object(spec: ArgumentSpec, pointer: Pointer, user: bool, where: Location, r
     return None
 
 
-def _is_a_size(name: str, where: Location, prototype: Prototype, names: Sequence[str], report: Report) -> bool:
-    if name not in names:
+def _is_a_size(size: Word, probe: ProbeSpec, prototype: Prototype, names: Sequence[str], report: Report) -> bool:
+    name, where = size.text, size.where
+    at_return = name == "return" and probe.kind in RETURN_KINDS
+    if name not in names and not at_return:
         report.error(
             "SP262",
             f"no argument `{name}` in `{prototype.name}` to say the size",
@@ -139,7 +141,7 @@ def _is_a_size(name: str, where: Location, prototype: Prototype, names: Sequence
             notes=[f"arguments: {', '.join(names) or 'none'}"],
         )
         return False
-    ctype = prototype.parameters[list(names).index(name)].type
+    ctype = prototype.result if at_return else prototype.parameters[list(names).index(name)].type
     kind = bare(decay(ctype))
     if not isinstance(kind, Int | Enum) or kind.size > 8 or (isinstance(kind, Int) and kind.kind == "bool"):
         report.error(

@@ -471,15 +471,15 @@ def _not_loaded(problem: LibbpfError, description: Description, options: Options
     ):
         return Diagnostic(
             "SP424", f"the kernel of this machine ({os.uname().release}) does not load {probe.kind} programs: "
-            f"{problem.message}", where, tuple(said[:_SHOWN_LOG_LINES]), "use a kprobe instead",
+            f"{problem.message}", where, tuple(said[-_SHOWN_LOG_LINES:]), "use a kprobe instead",
         )  # fmt: skip
     if description.events_map in problem.log and description.buffer == "ring":
         return Diagnostic(
             "SP425", f"the kernel of this machine ({os.uname().release}) does not give a ring buffer: {problem.message}",
-            None, tuple(said[:_SHOWN_LOG_LINES]), "kernels before 5.8 need `buffer: {perf: 64}` in the spec",
+            None, tuple(said[-_SHOWN_LOG_LINES:]), "kernels before 5.8 need `buffer: {perf: 64}` in the spec",
         )  # fmt: skip
     return Diagnostic(
-        "SP431", f"the object cannot be loaded: {problem.message}", where, tuple(said[:_SHOWN_LOG_LINES]),
+        "SP431", f"the object cannot be loaded: {problem.message}", where, tuple(said[-_SHOWN_LOG_LINES:]),
         "`specc doctor` says what works on this machine",
     )  # fmt: skip
 

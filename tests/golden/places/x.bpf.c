@@ -26,8 +26,11 @@ enum {
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
 static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
+static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
 static __u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;
+static long (*const bpf_probe_read_user)(void *dst, __u32 size, const void *src) = (void *)112;
 static long (*const bpf_probe_read_kernel)(void *dst, __u32 size, const void *src) = (void *)113;
+static long (*const bpf_probe_read_kernel_str)(void *dst, __u32 size, const void *src) = (void *)115;
 static void *(*const bpf_ringbuf_reserve)(void *ring, __u64 size, __u64 flags) = (void *)131;
 static void (*const bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;
 
@@ -121,6 +124,40 @@ static __always_inline __u64 copied(const __u64 *words, __u32 number)
 extern unsigned int LINUX_KERNEL_VERSION __attribute__((section(".kconfig")));
 static void (*const places_are_of_other_kernels)(void) = (void *)0x7eacced;
 
+/* Memory behind a pointer: `length` bytes are meant, and `room` at most are copied. */
+static __always_inline __s32 copy_user_bytes(void *to, __u32 room, __u64 from, __s64 wanted, __u32 *length)
+{
+	__u64 size = wanted;
+
+	*length = 0;
+	if (wanted < 0)
+		return -22; /* EINVAL: a size that is negative is none */
+	*length = size > 0xffffffff ? 0xffffffff : size;
+	if (size > room)
+		size = room;
+	asm volatile("" : "+r"(size)); /* so that the verifier sees the bound on what is used */
+	if (size > room)
+		return -22;
+	return size ? bpf_probe_read_user(to, size, (const void *)from) : 0;
+}
+
+/* A string behind a pointer. `length` is the string's, or `room` when the string goes on after what is copied. */
+static __always_inline __s32 copy_kernel_string(char *to, __u32 room, __u64 from, __u32 *length)
+{
+	long copied = bpf_probe_read_kernel_str(to, room, (const void *)from);
+	char next = 0;
+
+	*length = 0;
+	if (copied < 0)
+		return copied;
+	*length = copied - 1;
+	if (copied == room) {
+		bpf_probe_read_kernel(&next, 1, (const void *)(from + room - 1));
+		*length += next != 0;
+	}
+	return 0;
+}
+
 char LICENSE[] SEC("license") = "GPL";
 
 /* Set before the load to record one process only. While it is 0 the verifier takes the test out of the programs. */
@@ -144,7 +181,7 @@ struct specc_counts {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 4);
+	__uint(max_entries, 6);
 	__type(key, __u32);
 	__type(value, struct specc_counts);
 } x_lost SEC(".maps");
@@ -483,6 +520,191 @@ int x_security_path_chown(struct pt_regs *ctx)
 	return 0;
 }
 
+struct x_vfs_read_event {
+	__u32 probe; /* 4: vfs_read */
+	__s32 buf_error; /* 0, or the negative errno that kept buf from being read */
+	__u32 buf_length; /* bytes, as were meant; what does not fit is cut */
+	__u8 buf[16]; /* the memory at char *buf */
+	__u8 __pad0[4];
+	__u64 latency; /* ns from the entry to the return */
+};
+_Static_assert(sizeof(struct x_vfs_read_event) == 40, "size of struct x_vfs_read_event");
+_Static_assert(__builtin_offsetof(struct x_vfs_read_event, probe) == 0, "x_vfs_read_event.probe");
+_Static_assert(__builtin_offsetof(struct x_vfs_read_event, buf_error) == 4, "x_vfs_read_event.buf_error");
+_Static_assert(__builtin_offsetof(struct x_vfs_read_event, buf_length) == 8, "x_vfs_read_event.buf_length");
+_Static_assert(__builtin_offsetof(struct x_vfs_read_event, buf) == 12, "x_vfs_read_event.buf");
+_Static_assert(__builtin_offsetof(struct x_vfs_read_event, latency) == 32, "x_vfs_read_event.latency");
+
+/* Right for 5.10, 6.1, 6.12 and 7.2, until `specc run` sets them to what the running kernel's BTF says. */
+const volatile struct {
+	__u32 buf;
+} x_vfs_read_at = {
+	.buf = IN_RSI,
+};
+_Static_assert(sizeof(x_vfs_read_at) == 4, "size of x_vfs_read_at");
+
+struct x_vfs_read_entry {
+	__u64 buf; /* the memory at char *buf */
+	__u64 __entered; /* when, in ns */
+};
+_Static_assert(sizeof(struct x_vfs_read_entry) == 16, "size of struct x_vfs_read_entry");
+_Static_assert(__builtin_offsetof(struct x_vfs_read_entry, buf) == 0, "x_vfs_read_entry.buf");
+_Static_assert(__builtin_offsetof(struct x_vfs_read_entry, __entered) == 8, "x_vfs_read_entry.__entered");
+
+/* What a call was given, until it returns: by thread and by its frame, so that neither recursion nor another thread
+ * finds the wrong one. The oldest give way when calls never return.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct specc_frame);
+	__type(value, struct x_vfs_read_entry);
+} x_vfs_read_calls SEC(".maps");
+
+/* 5.10, 6.1, 6.12, 7.2:
+ *     ssize_t vfs_read(struct file *file, char *buf, size_t count, loff_t *pos);
+ *           5.10, 6.1, 6.12, 7.2
+ * buf       rsi
+ * __return  rax
+ */
+SEC("kprobe/vfs_read")
+int x_vfs_read_entry(struct pt_regs *ctx)
+{
+	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
+	struct x_vfs_read_entry saved, *s = &saved;
+
+	if (unwanted())
+		return 0;
+	s->buf = in_register(ctx, x_vfs_read_at.buf);
+	s->__entered = bpf_ktime_get_ns();
+	bpf_map_update_elem(&x_vfs_read_calls, &frame, s, BPF_ANY);
+	return 0;
+}
+
+SEC("kretprobe/vfs_read")
+int x_vfs_read(struct pt_regs *ctx)
+{
+	/* The call's return address, which was at sp when it was entered, is popped by now. */
+	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp - 8};
+	const struct x_vfs_read_entry *entry;
+	__u64 now = bpf_ktime_get_ns();
+	struct x_vfs_read_event *e;
+
+	if (unwanted())
+		return 0;
+	entry = bpf_map_lookup_elem(&x_vfs_read_calls, &frame);
+	if (!entry) {
+		miss(4); /* entered before the probe was there, or while it could not run */
+		return 0;
+	}
+	e = bpf_ringbuf_reserve(&x_events, sizeof(*e), 0);
+	if (!e) {
+		lose(4);
+		bpf_map_delete_elem(&x_vfs_read_calls, &frame);
+		return 0;
+	}
+	e->probe = 4;
+	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
+	e->latency = now - entry->__entered;
+	__builtin_memset(e->buf, 0, 16);
+	e->buf_error = copy_user_bytes(e->buf, 16, entry->buf, (__s64)ctx->ax, &e->buf_length);
+	bpf_map_delete_elem(&x_vfs_read_calls, &frame);
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+struct x_begun_event {
+	__u32 probe; /* 5: begun */
+	__s32 pos_error; /* 0, or the negative errno that kept pos from being read */
+	__s64 pos; /* what is at loff_t *pos */
+	__s32 buf_error; /* 0, or the negative errno that kept buf from being read */
+	__u32 buf_length; /* bytes, as the string is long; what does not fit is cut */
+	char buf[8]; /* the string at char *buf */
+};
+_Static_assert(sizeof(struct x_begun_event) == 32, "size of struct x_begun_event");
+_Static_assert(__builtin_offsetof(struct x_begun_event, probe) == 0, "x_begun_event.probe");
+_Static_assert(__builtin_offsetof(struct x_begun_event, pos_error) == 4, "x_begun_event.pos_error");
+_Static_assert(__builtin_offsetof(struct x_begun_event, pos) == 8, "x_begun_event.pos");
+_Static_assert(__builtin_offsetof(struct x_begun_event, buf_error) == 16, "x_begun_event.buf_error");
+_Static_assert(__builtin_offsetof(struct x_begun_event, buf_length) == 20, "x_begun_event.buf_length");
+_Static_assert(__builtin_offsetof(struct x_begun_event, buf) == 24, "x_begun_event.buf");
+
+/* Right for 5.10, 6.1, 6.12 and 7.2, until `specc run` sets them to what the running kernel's BTF says. */
+const volatile struct {
+	__u32 pos;
+	__u32 buf;
+} x_begun_at = {
+	.pos = IN_RCX,
+	.buf = IN_RSI,
+};
+_Static_assert(sizeof(x_begun_at) == 8, "size of x_begun_at");
+
+/* 5.10, 6.1, 6.12, 7.2:
+ *     ssize_t vfs_read(struct file *file, char *buf, size_t count, loff_t *pos);
+ *      5.10, 6.1, 6.12, 7.2
+ * pos  rcx
+ * buf  rsi
+ */
+SEC("kprobe/vfs_read")
+int x_begun(struct pt_regs *ctx)
+{
+	struct x_begun_event *e;
+
+	if (unwanted())
+		return 0;
+	e = bpf_ringbuf_reserve(&x_events, sizeof(*e), 0);
+	if (!e) {
+		lose(5);
+		return 0;
+	}
+	e->probe = 5;
+	e->pos_error = bpf_probe_read_kernel(&e->pos, 8, (const void *)in_register(ctx, x_begun_at.pos));
+	__builtin_memset(e->buf, 0, 8);
+	e->buf_error = copy_kernel_string(e->buf, 8, in_register(ctx, x_begun_at.buf), &e->buf_length);
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+/* The same event by a BPF trampoline, which costs less, for loaders that choose: one of the two is loaded. */
+/* Right for 5.10, 6.1, 6.12 and 7.2, until `specc run` sets them to what the running kernel's BTF says. */
+const volatile struct {
+	__u32 pos;
+	__u32 buf;
+} x_begun_trampoline_at = {
+	.pos = 4,
+	.buf = 2,
+};
+_Static_assert(sizeof(x_begun_trampoline_at) == 8, "size of x_begun_trampoline_at");
+
+/* 5.10, 6.1, 6.12, 7.2:
+ *     ssize_t vfs_read(struct file *file, char *buf, size_t count, loff_t *pos);
+ *      5.10, 6.1, 6.12, 7.2
+ * pos  rcx
+ * buf  rsi
+ */
+SEC("?fentry/vfs_read")
+int x_begun_trampoline(const __u64 *ctx)
+{
+	__u64 words[13];
+	struct x_begun_event *e;
+
+	if (unwanted())
+		return 0;
+	e = bpf_ringbuf_reserve(&x_events, sizeof(*e), 0);
+	if (!e) {
+		lose(5);
+		return 0;
+	}
+	e->probe = 5;
+	/* Some verifiers do not let a program load a pointer that does not lead to a struct; a copy they do. */
+	bpf_probe_read_kernel(words, sizeof(words), ctx);
+	e->pos_error = bpf_probe_read_kernel(&e->pos, 8, (const void *)copied(words, x_begun_trampoline_at.pos));
+	__builtin_memset(e->buf, 0, 8);
+	e->buf_error = copy_kernel_string(e->buf, 8, copied(words, x_begun_trampoline_at.buf), &e->buf_length);
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
 /* What was probed and how the events are laid out, for who has the object alone: `specc run` reads it. The section is
  * a string table (SHT_STRTAB, 3), which loaders pass over, and allocated, so that strip leaves it as it is.
  */
@@ -537,6 +759,28 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"path\", \"at\": 8, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": {\"qualified\": [\"const\"], \"of\": 5}}, \"place\": \"rdi\"},\n"
 	"{\"name\": \"uid\", \"at\": 16, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": {\"typedef\": \"kuid_t\", \"of\": 6}, \"place\": \"rsi\"},\n"
 	"{\"name\": \"gid\", \"at\": 24, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": {\"typedef\": \"kgid_t\", \"of\": 7}, \"place\": \"rdx\"}\n"
+	"]},\n"
+	"{\"name\": \"vfs_read\", \"kind\": \"kretprobe\", \"function\": \"vfs_read\", \"symbol\": \"x_vfs_read\", \"entry\": \"x_vfs_read_entry\",\n"
+	"\"declaration\": {\"name\": \"vfs_read\", \"result\": {\"typedef\": \"ssize_t\", \"of\": {\"typedef\": \"__kernel_ssize_t\", \"of\": {\"typedef\": \"__kernel_long_t\", \"of\": \"long\"}}}, \"parameters\": [[\"file\", {\"pointer\": 3}], [\"buf\", {\"pointer\": \"char\"}], [\"count\", {\"typedef\": \"size_t\", \"of\": {\"typedef\": \"__kernel_size_t\", \"of\": {\"typedef\": \"__kernel_ulong_t\", \"of\": \"unsigned long\"}}}], [\"pos\", {\"pointer\": {\"typedef\": \"loff_t\", \"of\": {\"typedef\": \"__kernel_loff_t\", \"of\": \"long long\"}}}]], \"source\": \"BTF of 5.10.btf\"},\n"
+	"\"used\": [\"buf\", \"return\"],\n"
+	"\"places\": {\"symbol\": \"x_vfs_read_at\", \"right_for\": \"5.10, 6.1, 6.12 and 7.2\", \"size\": 4, \"slots\": 0, \"room\": {}, \"constants\": [{\"of\": \"buf\", \"argument\": \"buf\", \"type\": {\"pointer\": \"char\"}, \"at\": 0, \"codes\": [2]}]}, \"event\": \"x_vfs_read_event\", \"size\": 40, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"buf_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"buf_length\", \"at\": 8, \"as\": \"__u32\", \"role\": \"length\"},\n"
+	"{\"name\": \"buf\", \"at\": 12, \"as\": \"__u8\", \"count\": 16, \"role\": \"value\", \"type\": {\"array\": \"unsigned char\", \"count\": 16}, \"status\": \"buf_error\", \"place\": \"*rsi\", \"length\": \"buf_length\"},\n"
+	"{\"name\": \"latency\", \"at\": 32, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long long\"}\n"
+	"]},\n"
+	"{\"name\": \"begun\", \"kind\": \"kprobe\", \"function\": \"vfs_read\", \"symbol\": \"x_begun\",\n"
+	"\"declaration\": {\"name\": \"vfs_read\", \"result\": {\"typedef\": \"ssize_t\", \"of\": {\"typedef\": \"__kernel_ssize_t\", \"of\": {\"typedef\": \"__kernel_long_t\", \"of\": \"long\"}}}, \"parameters\": [[\"file\", {\"pointer\": 3}], [\"buf\", {\"pointer\": \"char\"}], [\"count\", {\"typedef\": \"size_t\", \"of\": {\"typedef\": \"__kernel_size_t\", \"of\": {\"typedef\": \"__kernel_ulong_t\", \"of\": \"unsigned long\"}}}], [\"pos\", {\"pointer\": {\"typedef\": \"loff_t\", \"of\": {\"typedef\": \"__kernel_loff_t\", \"of\": \"long long\"}}}]], \"source\": \"BTF of 5.10.btf\"},\n"
+	"\"used\": [\"pos\", \"buf\"],\n"
+	"\"places\": {\"symbol\": \"x_begun_at\", \"right_for\": \"5.10, 6.1, 6.12 and 7.2\", \"size\": 8, \"slots\": 0, \"room\": {}, \"constants\": [{\"of\": \"pos\", \"argument\": \"pos\", \"type\": {\"pointer\": {\"typedef\": \"loff_t\", \"of\": {\"typedef\": \"__kernel_loff_t\", \"of\": \"long long\"}}}, \"at\": 0, \"codes\": [4]}, {\"of\": \"buf\", \"argument\": \"buf\", \"type\": {\"pointer\": \"char\"}, \"at\": 4, \"codes\": [2]}]},\n"
+	"\"trampoline\": {\"kind\": \"fentry\", \"symbol\": \"x_begun_trampoline\", \"places\": {\"symbol\": \"x_begun_trampoline_at\", \"right_for\": \"5.10, 6.1, 6.12 and 7.2\", \"size\": 8, \"slots\": 0, \"room\": {}, \"constants\": [{\"of\": \"pos\", \"argument\": \"pos\", \"type\": {\"pointer\": {\"typedef\": \"loff_t\", \"of\": {\"typedef\": \"__kernel_loff_t\", \"of\": \"long long\"}}}, \"at\": 0, \"codes\": [4]}, {\"of\": \"buf\", \"argument\": \"buf\", \"type\": {\"pointer\": \"char\"}, \"at\": 4, \"codes\": [2]}]}}, \"event\": \"x_begun_event\", \"size\": 32, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"pos_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"pos\", \"at\": 8, \"as\": \"__s64\", \"role\": \"value\", \"type\": {\"typedef\": \"loff_t\", \"of\": {\"typedef\": \"__kernel_loff_t\", \"of\": \"long long\"}}, \"status\": \"pos_error\", \"place\": \"*rcx\"},\n"
+	"{\"name\": \"buf_error\", \"at\": 16, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"buf_length\", \"at\": 20, \"as\": \"__u32\", \"role\": \"length\"},\n"
+	"{\"name\": \"buf\", \"at\": 24, \"as\": \"char\", \"count\": 8, \"role\": \"value\", \"type\": {\"array\": \"char\", \"count\": 8}, \"status\": \"buf_error\", \"place\": \"*rsi\", \"length\": \"buf_length\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 8d2760f2a0dd203d */
+/* specc: sha256 0779ed9fbe7986ff */

@@ -268,13 +268,11 @@ struct memory_done_entry {
 	__u64 data; /* the memory at void *data */
 	__u64 number; /* what is at const long *number */
 	__u64 count; /* size_t count */
-	__u64 __count; /* size_t count */
 };
-_Static_assert(sizeof(struct memory_done_entry) == 32, "size of struct memory_done_entry");
+_Static_assert(sizeof(struct memory_done_entry) == 24, "size of struct memory_done_entry");
 _Static_assert(__builtin_offsetof(struct memory_done_entry, data) == 0, "memory_done_entry.data");
 _Static_assert(__builtin_offsetof(struct memory_done_entry, number) == 8, "memory_done_entry.number");
 _Static_assert(__builtin_offsetof(struct memory_done_entry, count) == 16, "memory_done_entry.count");
-_Static_assert(__builtin_offsetof(struct memory_done_entry, __count) == 24, "memory_done_entry.__count");
 
 /* What a call was given, until it returns: by thread and by its frame, so that neither recursion nor another thread
  * finds the wrong one. The oldest give way when calls never return.
@@ -292,7 +290,7 @@ struct {
  * number        *rcx
  * count         rdx
  * return_value  rax
- * __count       rdx
+ * __return      rax
  */
 SEC("kprobe/in_kernel")
 int memory_done_entry(struct pt_regs *ctx)
@@ -305,7 +303,6 @@ int memory_done_entry(struct pt_regs *ctx)
 	s->data = ctx->si; /* rsi */
 	s->number = ctx->cx; /* rcx */
 	s->count = ctx->dx; /* rdx */
-	s->__count = ctx->dx; /* rdx */
 	bpf_map_update_elem(&memory_done_calls, &frame, s, BPF_ANY);
 	return 0;
 }
@@ -335,7 +332,7 @@ int memory_done(struct pt_regs *ctx)
 	e->count = entry->count;
 	e->return_value = ctx->ax; /* rax */
 	__builtin_memset(e->data, 0, 16);
-	e->data_error = copy_kernel_bytes(e->data, 16, entry->data, (__u64)entry->__count, &e->data_length);
+	e->data_error = copy_kernel_bytes(e->data, 16, entry->data, (__s64)ctx->ax, &e->data_length);
 	e->number_error = bpf_probe_read_kernel(&e->number, 8, (const void *)entry->number);
 	bpf_map_delete_elem(&memory_done_calls, &frame);
 	bpf_ringbuf_submit(e, 0);
@@ -349,7 +346,7 @@ int memory_done(struct pt_regs *ctx)
  * number        *ctx[3]
  * count         ctx[2]
  * return_value  ctx[5]
- * __count       ctx[2]
+ * __return      ctx[5]
  */
 SEC("?fexit/in_kernel")
 int memory_done_trampoline(const __u64 *ctx)
@@ -370,7 +367,7 @@ int memory_done_trampoline(const __u64 *ctx)
 	e->count = ctx[2]; /* ctx[2] */
 	e->return_value = ctx[5]; /* ctx[5] */
 	__builtin_memset(e->data, 0, 16);
-	e->data_error = copy_kernel_bytes(e->data, 16, ctx[1], (__u64)ctx[2], &e->data_length);
+	e->data_error = copy_kernel_bytes(e->data, 16, ctx[1], (__s64)ctx[5], &e->data_length);
 	e->number_error = bpf_probe_read_kernel(&e->number, 8, (const void *)words[3]);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
@@ -515,4 +512,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"name\", \"at\": 24, \"as\": \"char\", \"count\": 16, \"role\": \"value\", \"type\": {\"array\": \"char\", \"count\": 16}, \"status\": \"name_error\", \"place\": \"*rdi\", \"length\": \"name_length\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 22d53b153b469c69 */
+/* specc: sha256 4884f67799d99db3 */
