@@ -75,9 +75,10 @@ def test_it_is_not_known_before_6_7_but_in_tracefs(tmp_path: Path) -> None:
     assert 0 < returns < SLEEPERS
 
 
-def test_a_link_tells(tmp_path: Path) -> None:
+@pytest.mark.parametrize("series", ["6.12", "7.2"])
+def test_a_link_tells(series: str, tmp_path: Path) -> None:
     best, alone, perf, legacy = perform(
-        "6.12", tmp_path, [("auto", False), ("link", True), ("perf", False), ("legacy", False)]
+        series, tmp_path, [("auto", False), ("link", True), ("perf", False), ("legacy", False)]
     )
     calls, returns, lost, missed, skipped, anyones, untold, modes = best
     assert (calls, lost, skipped, anyones, untold, modes["kretprobe"]) == (SLEEPERS, 0, 0, 0, False, "link")
