@@ -404,7 +404,6 @@ def test_random_types(tmp_path: Path) -> None:
 
 def one(ctype: CType, raw: bytes, **options: Any) -> Any:
     """The value of a single field of this type, decoded and checked to be one JSON value in the line too."""
-    from specc.ir import Field
     from specc.lower.event import Planned, lay_out_event, storage
 
     form = storage(ctype)
