@@ -77,6 +77,10 @@ def _named(btf: bytes, parameters: Mapping[str, Sequence[str]], prefix_length: i
         kind, count = info >> 24 & 0x1F, info & 0xFFFF
         places.append((at, kind, count))
         at += 12 + _rest(kind, count)
+    # What clang counts arrays with has 4 bytes on BPF; a kernel's has 8 (clang) or is not there (gcc).
+    strings = strings.replace(
+        b"\0__ARRAY_SIZE_TYPE__\0", b"\0unsigned int\0".ljust(len("__ARRAY_SIZE_TYPE__") + 2, b"\0")
+    )
     for at, kind, _ in places[1:]:
         (name,) = struct.unpack_from("<I", types, at)
         spelled = strings[name : strings.index(0, name)].decode()
