@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from random import Random
 
 import pytest
 from command import Done, environment, files, specc
@@ -113,6 +115,9 @@ WRONG = [
     ('version 1\nspec "a\n', 2),
     ("version 1\nspec a\n  probe 0 f: kprobe f\n    event of 1e9 bytes\n", 4),
     ("specc: 1\n", 1),
+    ('version 1\nspec "\\ud800"\n', 2),
+    ('version 1\nspec "\\u0000"\n', 2),
+    ("version \u0663\n", 1),
 ]
 
 
@@ -123,6 +128,35 @@ def test_no_lock(text: str, line: int) -> None:
     found = caught.value.diagnostic
     assert found.code == "SP514" and found.where is not None
     assert (found.where.file, found.where.line) == ("specc.lock", line)
+
+
+def test_damaged_locks() -> None:
+    """Whatever happened to a lock: it is read, or refused with a line."""
+    rnd = Random(os.environ["SPECC_SEED"])
+    for _ in range(300):
+        lines = TEXT.split("\n")
+        for _ in range(rnd.randrange(1, 4)):
+            number = rnd.randrange(len(lines))
+            line = lines[number]
+            match rnd.randrange(5):
+                case 0:
+                    del lines[number]
+                case 1:
+                    lines.insert(number, rnd.choice(lines))
+                case 2:
+                    at = rnd.randrange(len(line) + 1)
+                    lines[number] = line[:at] + rnd.choice(['"', "\\", ":", "9" * 30, "\u0663", " ", "\0"]) + line[at:]
+                case 3:
+                    lines[number] = line[: rnd.randrange(len(line) + 1)]
+                case _:
+                    rnd.shuffle(lines)
+        try:
+            lock = read_lock("\n".join(lines), "specc.lock")
+        except Stop as problem:
+            assert problem.diagnostic.where is not None
+            assert problem.diagnostic.code in ("SP514", "SP515")
+        else:
+            assert read_lock(write_lock(lock), "l") == Lock(tuple(sorted(lock.specs, key=lambda s: s.path)))
 
 
 def test_a_lock_of_a_later_version() -> None:

@@ -160,6 +160,17 @@ SP251 `f` on retyped: `flags` is `long`, not `int`: 4 bytes against 8
     assert "\n::error file=s.yaml,line=4,col=36,title=SP251::`f` on retyped: `flags` is `long`, not `int`" in github.out
 
 
+def test_build_tells_the_same() -> None:
+    cwd = _spec("{kprobe: f, args: [start, flags]}, {name: g, kretprobe: f, args: [return]}")
+    targets = ["--btf", "5.4.btf", "--btf", "retyped.btf", "--btf", "renamed.btf", "--output-format", "json"]
+    checked = specc("check", "s.yaml", *targets, cwd=cwd)
+    built = specc("build", "--emit", "c", "s.yaml", *targets, cwd=cwd)
+    assert (checked.code, built.code) == (1, 1)
+    assert json.loads(built.out) == json.loads(checked.out)
+    assert [d["code"] for d in json.loads(built.out)["diagnostics"]] == ["SP250", "SP251", "SP251"]
+    assert not Path("generated").exists()
+
+
 # two declarations, and what a reader of the second one would say
 CHANGES = [
     ("int f(int a)", "int f(int a)", []),

@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from typing import Final
 
 from specc.diagnostics import Location, Stop, stop
 from specc.lock.nouns import Lock, LockedField, LockedOutput, LockedProbe, LockedSpec, LockedTarget
-from specc.noun import replace
+from specc.noun import dataclass, field
 
 VERSION: Final = 1
 _HEAD: Final = (
@@ -85,15 +84,38 @@ _LINES: Final = {
 }
 
 
+@dataclass(slots=True)
+class _Target:
+    name: str
+    prototype: str = ""
+    places: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Probe:
+    head: list[str]
+    build: str = ""
+    size: int = 0
+    targets: list[_Target] = field(default_factory=list)
+    fields: list[LockedField] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Spec:
+    path: str
+    outputs: list[LockedOutput] = field(default_factory=list)
+    probes: list[_Probe] = field(default_factory=list)
+
+
 def read_lock(text: str, file: str) -> Lock:
     """A lock from its text. Raises Stop (SP514) with the first line that cannot be one of a lock."""
-    specs: list[LockedSpec] = []
+    specs: list[_Spec] = []
     version = ""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.startswith("#"):
             continue
         kind = line.split()[0]
-        match = re.fullmatch(_LINES[kind], line) if kind in _LINES else None
+        match = re.fullmatch(_LINES[kind], line, re.ASCII) if kind in _LINES else None
         if match is None or (kind == "version") == bool(version):
             raise _not_a_lock(file, number, line)
         try:
@@ -105,55 +127,57 @@ def read_lock(text: str, file: str) -> Lock:
                                Location(file, number, 1), help="use the specc that wrote it")  # fmt: skip
             else:
                 _add(specs, kind, words)
-        except (IndexError, json.JSONDecodeError):  # what the line belongs to is not there, or its string is none
+        except (IndexError, ValueError):  # what the line belongs to is not there, or its string is none
             raise _not_a_lock(file, number, line) from None
     if not version:
         raise stop("SP514", "this is not a lock: it has no version", Location(file), help=_AGAIN)
-    return Lock(tuple(specs))
+    return Lock(tuple(_spec(s) for s in specs))
 
 
-def _add(specs: list[LockedSpec], kind: str, words: Sequence[str]) -> None:
+def _add(specs: list[_Spec], kind: str, words: list[str]) -> None:
     """One line into what was read so far. Raises IndexError when the line that it belongs to is missing."""
-    if kind == "spec":
-        specs.append(LockedSpec(words[0], (), ()))
-        return
-    spec = specs[-1]
     match kind:
+        case "spec":
+            specs.append(_Spec(words[0]))
         case "output":
-            spec = replace(spec, outputs=(*spec.outputs, LockedOutput(words[0], words[1], words[2])))
+            specs[-1].outputs.append(LockedOutput(*words))
         case "probe":
-            made = LockedProbe(words[1], int(words[0]), words[2], words[3], "", (), 0, ())
-            spec = replace(spec, probes=(*spec.probes, made))
-        case _:
-            spec = replace(spec, probes=(*spec.probes[:-1], _added(spec.probes[-1], kind, words)))
-    specs[-1] = spec
-
-
-def _added(probe: LockedProbe, kind: str, words: Sequence[str]) -> LockedProbe:
-    match kind:
+            specs[-1].probes.append(_Probe(words))
         case "build":
-            return replace(probe, build=words[0])
+            specs[-1].probes[-1].build = words[0]
         case "on" | "declared":
-            return replace(probe, targets=(*probe.targets, LockedTarget(words[0], "", ())))
+            specs[-1].probes[-1].targets.append(_Target(words[0]))
+        case "prototype" | "nowhere":
+            specs[-1].probes[-1].targets[-1].prototype = words[0]
+        case "at":
+            specs[-1].probes[-1].targets[-1].places.append((words[0], words[1]))
         case "event":
-            return replace(probe, size=int(words[0]))
-        case "field" | "optional":
+            specs[-1].probes[-1].size = int(words[0])
+        case _:
             bit = int(words[0]) if kind == "optional" else None
             offset, size, name, ctype = words[-4:]
-            return replace(probe, fields=(*probe.fields, LockedField(int(offset), int(size), name, ctype, bit)))
-        case _:
-            target = probe.targets[-1]
-            if kind == "at":
-                target = replace(target, places=(*target.places, (words[0], words[1])))
-            else:
-                target = replace(target, prototype=words[0])
-            return replace(probe, targets=(*probe.targets[:-1], target))
+            specs[-1].probes[-1].fields.append(LockedField(int(offset), int(size), name, ctype, bit))
+
+
+def _spec(spec: _Spec) -> LockedSpec:
+    return LockedSpec(spec.path, tuple(spec.outputs), tuple(_probe(p) for p in spec.probes))
+
+
+def _probe(probe: _Probe) -> LockedProbe:
+    number, name, kind, code = probe.head
+    targets = tuple(LockedTarget(t.name, t.prototype, tuple(t.places)) for t in probe.targets)
+    return LockedProbe(name, int(number), kind, code, probe.build, targets, probe.size, tuple(probe.fields))
 
 
 def _unquote(word: str | None) -> str:
+    """Raises ValueError for what is no string, or one that no file can be called."""
     if word is None:
         return ""
-    return str(json.loads(word)) if word.startswith('"') else word
+    text = str(json.loads(word)) if word.startswith('"') else word
+    text.encode("utf-8", "surrogateescape")
+    if "\0" in text:
+        raise ValueError(text)
+    return text
 
 
 _AGAIN: Final = "take it from the repository again, or write it anew with `specc lock`"
