@@ -293,13 +293,13 @@ def test_no_debug_information(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "text", "code", "message"),
     [
-        ("-O0 -g1", "void f(int a) { }", "SP272", "has only line numbers (-g1)"),
+        ("-O0 -g1", "void f(int a) { }", "SP272", "does not describe `f`"),
         ("-O0 -g -gsplit-dwarf", "void f(int a) { }", "SP270", ".dwo files are not read"),
         (
             "-O0 -g",
             '__asm__(".globl f\\n.type f, @function\\nf: ret"); void g(void) { }',
             "SP272",
-            "no function at `f`",
+            "does not describe `f`",
         ),
         ("-O0 -g", 'void g(int a) { } void f(int b) __attribute__((alias("g")));', "SP273", "at `f` `g`"),
     ],

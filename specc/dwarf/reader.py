@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from specc.diagnostics import Location, stop
+from specc.diagnostics import Location, Stop, stop
 from specc.dwarf.dies import (
     Damaged,
     Die,
@@ -38,6 +38,7 @@ from specc.dwarf.types import CXX, C, Types, hidden_doubt
 from specc.elf import STT_FUNC, Symbol, symbols
 from specc.prototype import CType, Parameter, Prototype, Record, Unknown, Void, bare, size_of
 
+_ASSEMBLER: Final = (0x31, 0x8001)  # DW_LANG_Assembly, DW_LANG_Mips_Assembler
 _SPLIT: Final = ("dwo_name", "GNU_dwo_name", "GNU_dwo_id")
 _NO_CALL: Final = 3  # DW_CC_nocall
 _ORDINARY: Final = (None, 1, 2, _NO_CALL)  # DW_CC_normal, DW_CC_program
@@ -93,8 +94,6 @@ class Dwarf:
 
     def functions(self) -> Iterator[Subprogram]:
         """Every function with a symbol of its own, in the order of addresses; those that cannot be told are left out."""
-        from specc.diagnostics import Stop
-
         elf = mapped(self.path)
         named: dict[int, Symbol] = {}
         for symbol in sorted(symbols(elf), key=lambda s: (s.local, s.name)):
@@ -126,13 +125,7 @@ class Dwarf:
         unit = self._unit_at(symbol.value)
         found = [] if unit is None else [d for d in self._entries(unit) if self._entry(d) == symbol.value]
         if not found:
-            raise stop(
-                "SP272",
-                f"the debug information of `{self.name}` has no function at `{symbol.name}`",
-                where,
-                notes=["it is assembler, or its file was compiled without -g"],
-                help="add a header that declares it to `headers`, or a `prototype:` to the probe",
-            )
+            raise self._not_described(symbol, "it is assembler, or its file was compiled without -g", where)
         ours = [d for d in found if name in (inherited_text(d, "name"), inherited_text(d, "linkage_name"))]
         ours = ours or [d for d in found if _same_name(d, name)]
         if len(ours or found) > 1:
@@ -148,6 +141,15 @@ class Dwarf:
                 help="add a header that declares it to `headers`, or a `prototype:` to the probe",
             )
         return self._subprogram((ours or found)[0], symbol, where)
+
+    def _not_described(self, symbol: Symbol, why: str, where: Location | None) -> Stop:
+        return stop(
+            "SP272",
+            f"the debug information of `{self.name}` does not describe `{symbol.name}`",
+            where,
+            notes=[why],
+            help="add a header that declares it to `headers`, or a `prototype:` to the probe",
+        )
 
     # ---- where in the file a function is
 
@@ -205,6 +207,8 @@ class Dwarf:
         links = list(chain(die))
         unit = links[-1].cu.get_top_DIE()
         language = number(unit, "language")
+        if language in _ASSEMBLER:
+            raise self._not_described(symbol, "it is assembler", where)
         if language not in C and language not in CXX:
             raise stop("SP274", f"`{symbol.name}` is written in {_language(language)}, whose calls specc does not know", where,
                        notes=[f"says the {self.source}"],
@@ -216,8 +220,7 @@ class Dwarf:
         )
         prototype = self._prototype(source, symbol, "sysv" if convention in _ORDINARY else "one of its own", where)
         if not prototype.parameters and isinstance(prototype.result, Void) and len(links) == 1 and not _has_types(unit):
-            raise stop("SP272", f"the debug information of `{self.name}` has only line numbers (-g1)", where,
-                       help="add a header that declares it to `headers`, or a `prototype:` to the probe")  # fmt: skip
+            raise self._not_described(symbol, "its unit has no types at all, as with -g1", where)
         frame = frame_of(die, symbol.value, _parser(die), self._lists)
         own = {_original(c): c for c in children(die, "formal_parameter")}
         entries = tuple(
