@@ -108,6 +108,9 @@ def _features(library: Library) -> Iterator[Check]:
     tracing = os.path.exists(BTF) and library.has_program_type("tracing")
     yield _check("trampolines", tracing, "" if tracing else "the kernel does not load programs of type tracing",
                  "fentry, fexit", "use kprobe and kretprobe")  # fmt: skip
+    ways = [w for w, there in (("fentry and fexit", tracing), ("kprobe and kretprobe", kprobe)) if there]
+    yield _check("function", bool(ways), f"by {', else by '.join(ways)}" if ways else "neither trampolines nor kprobes",
+                 "`function:` probes")  # fmt: skip
     lacking = [name for name, number in _HELPERS.items() if not library.has_helper("kprobe", number)]
     yield _check("helpers", not lacking, f"missing: {', '.join(lacking)}" if lacking else ", ".join(_HELPERS),
                  "specs that read memory, or the cgroup", "a kernel from 5.5 on has them")  # fmt: skip
