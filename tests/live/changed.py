@@ -30,6 +30,7 @@ extern void touch(void *);
 extern FILE *out;
 extern unsigned long rnd(void);
 volatile long sink;
+static struct P shared = { 5, 6 };
 """
 RUNTIME: Final = """
 #include <stdio.h>
@@ -47,7 +48,7 @@ void work(void);
 int main(int n, char **v) { out = fopen(v[1], "w"); state = atol(v[2]); work(); return fclose(out); }
 """
 MEMBERS: Final = {"struct S": ("x", "y"), "struct L": ("x", "y"), "struct B": ("x", "y", "z")}
-_INTEGERS: Final = ("long", "long", "long", "int", "unsigned", "short", "signed char")
+_INTEGERS: Final = ("long", "long", "long", "int", "unsigned", "short", "signed char", "unsigned char")
 
 
 @dataclass(slots=True)
@@ -74,7 +75,9 @@ class Function:
 def source(seed: int, count: int) -> tuple[str, list[Function]]:
     """A translation unit with `count` functions and `void work(void)`, which calls each of them some times."""
     random = Random(seed)
-    functions = [_function(random, number) for number in range(count)]
+    functions: list[Function] = []
+    for number in range(count):
+        functions.append(_function(random, number, functions))
     work = [line for f in functions for line in _calls(random, f)]
     parts = [_TYPES, _HEAD, *("\n".join(f.lines) for f in functions)]
     return "\n".join([*parts, "void work(void) {", *work, "}", ""]), functions
@@ -85,8 +88,8 @@ def header(functions: list[Function]) -> str:
     return "\n".join([_TYPES, *(f"{f.declaration()};" for f in functions), ""])
 
 
-def _function(random: Random, number: int) -> Function:
-    parameters = [_parameter(random, i) for i in range(random.choice((1, 2, 2, 3, 3, 3, 4, 4, 5, 6, 8)))]
+def _function(random: Random, number: int, earlier: list[Function]) -> Function:
+    parameters = [_parameter(random, i) for i in range(random.choice((1, 2, 2, 3, 3, 3, 4, 4, 5, 6, 8, 10)))]
     f = Function(f"f{number}", parameters, random.random() < 0.75)
     recursive = random.random() < 0.15
     if random.random() < 0.12:
@@ -96,7 +99,11 @@ def _function(random: Random, number: int) -> Function:
         words.append("NOINLINE")
     if recursive:
         f.parameters.append(Parameter("depth", "int", "depth"))
-    f.lines = [" ".join([*words, f.declaration(), "{"]), *(f"\t{line}" for line in _body(random, f, recursive)), "}"]
+    f.lines = [
+        " ".join([*words, f.declaration(), "{"]),
+        *(f"\t{line}" for line in _body(random, f, recursive, earlier)),
+        "}",
+    ]
     if random.random() < 0.12:
         f.lines.append(f"__typeof__({f.name}) *volatile pointer_{f.name} = {f.name};")
     return f
@@ -123,7 +130,7 @@ def _parameter(random: Random, i: int) -> Parameter:
             return Parameter(name, random.choice(_INTEGERS), "used")
 
 
-def _body(random: Random, f: Function, recursive: bool) -> Iterator[str]:
+def _body(random: Random, f: Function, recursive: bool, earlier: list[Function]) -> Iterator[str]:
     scalars = [p for p in f.parameters if p.type in _INTEGERS and p.role != "depth"]
     if scalars and random.random() < 0.35:  # assignments that may cost no instruction
         for _ in range(random.randrange(1, 4)):
@@ -149,6 +156,8 @@ def _body(random: Random, f: Function, recursive: bool) -> Iterator[str]:
             yield f"if (__builtin_expect(result % {random.randrange(3, 9)} == 0, {random.randrange(2)})) {{ sink = 1; {_result(f)} }}"
         if random.random() < 0.1:
             yield "for (int i = 0; i < 3; i++) { sink = result + i; touch(&result); }"
+    if earlier and random.random() < 0.4:
+        yield from _passes_on(random, f, random.choice(earlier[-6:]))
     if recursive:
         given = []
         for p in f.parameters:
@@ -162,6 +171,29 @@ def _body(random: Random, f: Function, recursive: bool) -> Iterator[str]:
     if random.random() < 0.3:
         yield "sink = result;"
     yield _result(f)
+
+
+def _passes_on(random: Random, f: Function, callee: Function) -> Iterator[str]:
+    """A call of another function with what this one was given, or with constants."""
+    given: list[str] = []
+    yield "{"
+    for p in callee.parameters:
+        own = [q.name for q in f.parameters if q.type == p.type and q.role != "depth"]
+        if p.role == "depth":
+            given.append("1")
+        elif own and random.random() < 0.7:
+            given.append(random.choice(own))
+        elif p.type == "struct P *":
+            given.append("&shared")
+        elif p.type in MEMBERS:
+            yield f"\t{p.type} made_{p.name} = {{ {', '.join('result + 1' for _ in MEMBERS[p.type])} }};"
+            given.append(f"made_{p.name}")
+        else:
+            given.append(random.choice(("3", f"({p.type})result")))
+    yield f"\t{_told(callee, given)}"
+    call = f"{callee.name}({', '.join(given)})"
+    yield f"\tresult += {call}{'.y' if callee.result != 'long' else ''};" if random.random() < 0.6 else f"\t{call};"
+    yield "}"
 
 
 def _result(f: Function) -> str:
