@@ -18,11 +18,11 @@ from specc.lower.arguments import Elsewhere, Resolved
 from specc.noun import dataclass
 from specc.prototype import Prototype, spell_prototype
 from specc.spec import ProbeSpec
-from specc.survey import Seen, Survey, report_findings, survey_probe
 
 if TYPE_CHECKING:
     from specc.btf import Btf
     from specc.sources import Target
+    from specc.survey import Seen, Survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,10 @@ def on_targets(
     """The function on its targets. What does not fit on one of several is reported: then the program comes to nothing,
     and the rest of the probe is still checked on those where everything fits. None where nothing does. Raises Stop."""
     assert probe.function is not None
+    if len(targets) == 1 and surveys is None:
+        return OnTargets(targets[0].name, *targets[0].prototype(probe.function.text, probe.function.where), ())
+    from specc.survey import report_findings, survey_probe
+
     survey = survey_probe(probe, [_seen(probe, target) for target in targets])
     if surveys is not None:
         surveys.append(survey)
@@ -57,12 +61,15 @@ def on_targets(
 def look(probe: ProbeSpec, targets: Sequence[Target], surveys: list[Survey]) -> None:
     """Whether the function is there, for a probe that needs nothing of its prototype: what BTF does not have may still
     be in the kernel, so that its lack is no finding."""
+    from specc.survey import survey_probe
+
     if targets:
         surveys.append(survey_probe(probe, [_seen(probe, target) for target in targets]))
 
 
 def _seen(probe: ProbeSpec, target: Target) -> Seen:
     from specc.abi import place_arguments
+    from specc.survey import Seen
 
     assert probe.function is not None
     try:
@@ -89,6 +96,7 @@ def compare_declared(
         return
     from specc.abi import place_arguments
     from specc.compare import argument_differences
+    from specc.survey import Seen, survey_probe
 
     assert probe.function is not None
     ours = known.prototype

@@ -15,7 +15,6 @@ has it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import SequenceMatcher
 from typing import Final
 
 from specc.compare import type_difference
@@ -178,6 +177,8 @@ def _changes(
 
 def prototype_changes(a: Prototype, a_placement: Placement, b: Prototype, b_placement: Placement) -> list[Change]:
     """What of `a` is other in `b`, as somebody who reads the second prototype after the first would say it."""
+    from difflib import SequenceMatcher
+
     ours, theirs = argument_names(a_placement), argument_names(b_placement)
     types = {n: x.type for n, x in zip(theirs, b_placement.arguments, strict=True)}
     old_types = {n: x.type for n, x in zip(ours, a_placement.arguments, strict=True)}
