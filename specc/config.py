@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from specc.diagnostics import Report, Stop, stop
+from specc.diagnostics import Location, Report, Stop, stop
 from specc.noun import dataclass, field
 
 if TYPE_CHECKING:
     from specc.source import Document, Node
-    from specc.spec import TargetSpec
+    from specc.spec import TargetSpec, Word
 
 OWN: Final = "specc.toml"
 SHARED: Final = "pyproject.toml"
@@ -226,12 +226,26 @@ def version_key(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
-def target_files(spec: TargetSpec, folder: str) -> tuple[str, ...]:
-    """The paths of a target's files, from the directory of the file that names them. Raises Stop for what is missing."""
-    paths = tuple(shown(os.path.abspath(os.path.join(folder, word.text))) for word in spec.btf)
-    missing = [(w, p) for w, p in zip(spec.btf, paths, strict=True) if not os.path.isfile(p)]
+@dataclass(frozen=True, slots=True)
+class TargetFile:
+    """A file with BTF of a target. `where` is the place that names it, None for the command line and the environment."""
+
+    path: str
+    name: Word | None = None
+    where: Location | None = None
+
+
+def target_files(targets: Iterable[TargetSpec], folder: str) -> tuple[TargetFile, ...]:
+    """The files of targets, from the directory of the file that names them. Raises Stop, which tells all that are missing."""
+    found = tuple(
+        TargetFile(shown(os.path.abspath(os.path.join(folder, word.text))), target.name, word.where)
+        for target in targets
+        for word in target.btf
+    )
+    missing = [file for file in found if not os.path.isfile(file.path)]
     if missing:
-        word, path = missing[0]
-        message = f"`{word.text}` is not a file" if os.path.exists(path) else f"there is no file `{word.text}`"
-        raise stop("SP129", message, word.where, notes=[f"looked for as {path}"])
-    return paths
+        first, *others = missing
+        what = "is not a file" if os.path.exists(first.path) else "is not there"
+        more = [f"nor is {file.path}, at {file.where}" for file in others]
+        raise stop("SP129", f"the target {first.path} {what}", first.where, notes=more)
+    return found

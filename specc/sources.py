@@ -8,25 +8,23 @@ once, and every file that was read is known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from specc.config import Configs, expand, target_files
+from specc.config import Configs, TargetFile, expand, target_files
 from specc.diagnostics import Location, Stop, stop
-from specc.noun import dataclass, field
+from specc.noun import dataclass, field, replace
 
 if TYPE_CHECKING:
     from specc.btf import Btf
     from specc.headers import HeaderIndex, Preprocessing
     from specc.prototype import Prototype
-    from specc.spec import Spec, Word
+    from specc.spec import Spec
 
 RUNNING_TARGET = "the kernel it was built on"
 
 _Key = tuple[tuple[Path, ...], tuple[Path, ...], tuple[tuple[str, str], ...]]
-
-_Named = tuple[tuple["Word | None", Path], ...]
 
 RUNNING_KERNEL = Path("/sys/kernel/btf/vmlinux")
 
@@ -64,7 +62,7 @@ class Sources:
     _headers: dict[_Key, tuple[HeaderIndex, tuple[str, ...]] | Stop] = field(default_factory=dict)
     _started: dict[_Key, Preprocessing] = field(default_factory=dict)
     _configs: Configs = field(default_factory=Configs)
-    _targets: dict[_Named, tuple[Target, ...]] = field(default_factory=dict)
+    _targets: dict[tuple[TargetFile, ...], tuple[Target, ...]] = field(default_factory=dict)
     _kernels: dict[Path, Btf] = field(default_factory=dict)
     _modules: dict[tuple[Path, Path], Btf] = field(default_factory=dict)
     _running: Btf | None = None
@@ -105,49 +103,58 @@ class Sources:
 
     def btfs(self) -> tuple[Btf, ...]:
         """The BTF files of the command line, a module's on top of its kernel's."""
-        return tuple(btf for target in self._opened(tuple((None, p) for p in self.btf_files)) for btf in target.btfs)
+        return tuple(btf for target in self._opened(_files(self.btf_files)) for btf in target.btfs)
 
     def targets(self, spec: Spec) -> tuple[Target, ...]:
         """The kernels that a spec is compiled for, none where it is the running one: those of the command line, else of
         the environment, else of the spec, else of the nearest config. Raises Stop."""
         if self.btf_files:
-            return self._opened(tuple((None, p) for p in self.btf_files))
+            return self._opened(_files(self.btf_files))
         if self.variable:
-            return self._opened(tuple((None, Path(p)) for p in expand(self.variable)))
+            return self._opened(_files(expand(self.variable)))
         folder, named = str(Path(spec.path).parent), spec.targets
         if not named:
             config = self._configs.near(folder, self.dependencies, self.absent)
             if config is None:
                 return ()
             folder, named = config.folder, config.targets
-        return self._opened(tuple((t.name, Path(file)) for t in named for file in target_files(t, folder)))
+        return self._opened(target_files(named, folder))
 
-    def _opened(self, named: _Named) -> tuple[Target, ...]:
+    def _opened(self, files: tuple[TargetFile, ...]) -> tuple[Target, ...]:
         """Every file is opened once in a run; one with a module's BTF belongs to the kernel's before it."""
-        self.dependencies.update(dict.fromkeys(str(path) for _, path in named))
-        if named not in self._targets:
-            kernels: list[tuple[Word | None, Path]] = []
+        self.dependencies.update(dict.fromkeys(file.path for file in files))
+        if files not in self._targets:
+            kernels: list[TargetFile] = []
             groups: list[list[Btf]] = []
-            for name, path in dict.fromkeys(named):
-                btf = self._open(path, kernels[-1][1] if kernels else None)
+            for file in dict.fromkeys(files):
+                btf = self._open(file, Path(kernels[-1].path) if kernels else None)
                 if btf.base is None or not groups:
-                    if name is not None and kernels and kernels[-1][0] is name:
-                        raise stop("SP131", f"`{path.name}` has the BTF of another kernel, not of a module", name.where,
+                    if kernels and file.name is not None and kernels[-1].name is file.name:
+                        raise stop("SP131", f"{file.path} has the BTF of another kernel, not of a module", file.where,
                                    help="make a target of each kernel")  # fmt: skip
                     groups.append([])
-                    kernels.append((name, path))
+                    kernels.append(file)
                 groups[-1].append(btf)
             made = zip(target_names(kernels), groups, strict=True)
-            self._targets[named] = tuple(Target(name, tuple(group)) for name, group in made)
-        return self._targets[named]
+            self._targets[files] = tuple(Target(name, tuple(group)) for name, group in made)
+        return self._targets[files]
 
-    def _open(self, path: Path, kernel: Path | None) -> Btf:
-        from specc.btf import open_btf
-
+    def _open(self, file: TargetFile, kernel: Path | None) -> Btf:
+        path = Path(file.path)
         if path in self._kernels:
             return self._kernels[path]
         if kernel is not None and (kernel, path) in self._modules:
             return self._modules[kernel, path]
+        try:
+            return self._open_anew(path, kernel)
+        except Stop as problem:
+            if file.where is None or problem.diagnostic.where is not None:
+                raise
+            raise Stop(replace(problem.diagnostic, where=file.where)) from None
+
+    def _open_anew(self, path: Path, kernel: Path | None) -> Btf:
+        from specc.btf import open_btf
+
         try:
             opened = open_btf(path)
         except Stop as problem:
@@ -170,17 +177,26 @@ class Sources:
         return self._running
 
 
-def target_names(kernels: Sequence[tuple[Word | None, Path]]) -> list[str]:
+def _files(paths: Iterable[Path | str]) -> tuple[TargetFile, ...]:
+    return tuple(TargetFile(str(path)) for path in paths)
+
+
+def target_names(kernels: Sequence[TargetFile]) -> list[str]:
     """What kernels are called: as they are named, or after their files, with as many directories as tell them apart.
     Raises Stop when they cannot be."""
+    parts = [Path(kernel.path).parts for kernel in kernels]
     names: list[str] = []
-    for depth in range(1, max((len(path.parts) for _, path in kernels), default=0) + 1):
-        names = [name.text if name else "/".join(path.parts[-depth:]).removesuffix(".btf") for name, path in kernels]
+    for depth in range(1, max(map(len, parts), default=0) + 1):
+        names = [
+            kernel.name.text if kernel.name else "/".join(words[-depth:]).removesuffix(".btf")
+            for kernel, words in zip(kernels, parts, strict=True)
+        ]
         if len(set(names)) == len(names):
             return names
-    for name, _ in kernels:
-        if name is not None and names.count(name.text) > 1:
-            raise stop("SP130", f"two targets are called `{name.text}`", name.where, help="give it another name")
+    for kernel in kernels:
+        if kernel.name is not None and names.count(kernel.name.text) > 1:
+            raise stop("SP130", f"two targets are called `{kernel.name.text}`", kernel.name.where,
+                       help="give it another name")  # fmt: skip
     return names
 
 

@@ -9,8 +9,8 @@ import pytest
 from command import Done, environment, specc
 from small_kernels import kernel
 
-from specc.config import Configs, expand
-from specc.diagnostics import Report, Sources, Stop, render
+from specc.config import Configs, TargetFile, expand
+from specc.diagnostics import Location, Report, Sources, Stop, render
 from specc.pipeline import Session
 from specc.source import load
 from specc.sources import target_names
@@ -106,10 +106,13 @@ WRONG = [
      "pyproject.toml:1:1: SP103 `targets` must be a list, not a string"),
     ("specc.toml", 'targets = ["/boot/x.btf"]',
      "specc.toml:1:12: SP125 `/boot/x.btf` is an absolute path: the target would be there on one machine only"),
-    ("specc.toml", 'targets = ["gone.btf"]', "specc.toml:1:12: SP129 there is no file `gone.btf`"),
-    ("specc.toml", 'targets = ["btf"]', "specc.toml:1:12: SP129 `btf` is not a file"),
+    ("specc.toml", 'targets = ["gone.btf"]', "specc.toml:1:12: SP129 the target gone.btf is not there"),
+    ("specc.toml", 'targets = ["gone.btf", "btf/5.4.btf", {name = "x", btf = "x.btf"}]',
+     "specc.toml:1:12: SP129 the target gone.btf is not there"),
+    ("specc.toml", 'targets = ["btf/5.4.btf", "specc.toml"]', "specc.toml:1:27: SP232 `specc.toml` "),
+    ("specc.toml", 'targets = ["btf"]', "specc.toml:1:12: SP129 the target btf is not a file"),
     ("specc.toml", 'targets = [{name = "x", btf = ["btf/5.4.btf", "btf/6.1.btf"]}]',
-     "specc.toml:1:20: SP131 `6.1.btf` has the BTF of another kernel, not of a module"),
+     "specc.toml:1:47: SP131 btf/6.1.btf has the BTF of another kernel, not of a module"),
 ]  # fmt: skip
 
 
@@ -153,11 +156,18 @@ NAMES = [
 
 @pytest.mark.parametrize(("kernels", "expected"), NAMES)
 def test_names(kernels: list[str], expected: list[str]) -> None:
-    def pair(text: str) -> tuple[Word | None, Path]:
+    def file(text: str) -> TargetFile:
         name, _, path = text.rpartition(" ")
-        return (Word(name[1:], None) if name else None), Path(path)  # type: ignore[arg-type]
+        return TargetFile(path, Word(name[1:], Location("s")) if name else None)
 
-    assert target_names([pair(k) for k in kernels]) == expected
+    assert target_names([file(k) for k in kernels]) == expected
+
+
+def test_all_missing_targets_are_told(project: Path) -> None:
+    (project / "specc.toml").write_text('targets = ["gone.btf", "btf/5.4.btf", {name = "x", btf = "x.btf"}]\n')
+    with pytest.raises(Stop) as caught:
+        names()
+    assert caught.value.diagnostic.notes == ("nor is x.btf, at specc.toml:1:58",)
 
 
 def test_names_that_cannot_be_told_apart(project: Path) -> None:
