@@ -37,7 +37,7 @@ ODD = [("gcc", "-O2 -gno-variable-location-views"), ("gcc", "-O2 -gdwarf-4 -gstr
 def compiled(folder: Path, compiler: str, flags: str, text: str) -> Path:
     (folder / "f.c").write_text(text)
     (folder / "main.c").write_text(RUNTIME)
-    command = [compiler, "-g", *flags.split(), "-w", "f.c", "main.c", "-o", "program"]
+    command = [compiler, "-g", "-fwrapv", *flags.split(), "-w", "f.c", "main.c", "-o", "program"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return folder / "program"
 
