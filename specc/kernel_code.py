@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from specc.diagnostics import Report, Stop
 from specc.lower.arguments import Elsewhere, Resolved
-from specc.noun import dataclass
+from specc.noun import dataclass, replace
 from specc.prototype import Prototype, spell_prototype
 from specc.spec import ProbeSpec
 
@@ -102,6 +102,7 @@ def compare_declared(
     ours = known.prototype
     names = [a.name for a in ours.parameters if a.name] if probe.args is None else [a.name for a in probe.args]
     seen = [Seen(declared, ours, known.placement)]
+    different: dict[str, list[tuple[str, Prototype]]] = {}
     for target in targets:
         # A name that stands for several functions there agrees when one of them does: which of them is probed is
         # a question for the machine that runs the probe. One that is not in the BTF may still be in the kernel.
@@ -112,16 +113,34 @@ def compare_declared(
         theirs, found = min(others, key=lambda other: len(other[1]))
         seen.append(Seen(target.name, theirs, place_arguments(theirs, kernel=True)))
         if found:
-            report.error(
-                "SP209",
-                f"`{ours.name}` is declared differently in {theirs.source}: {found[0]}",
-                probe.function.where,
-                notes=[
-                    *(f"also: {difference}" for difference in found[1:]),
-                    f"{ours.source}: {spell_prototype(ours)}",
-                    f"{theirs.source}: {spell_prototype(theirs)}",
-                ],
-                help="take the declaration of the kernel that is probed",
-            )
+            different.setdefault(spell_prototype(theirs), []).append((target.name, theirs))
+    for alike in different.values():
+        _report_difference(probe, ours, alike, names, report)
     if surveys is not None:
         surveys.append(survey_probe(probe, seen, declared))
+
+
+def _report_difference(
+    probe: ProbeSpec, ours: Prototype, alike: Sequence[tuple[str, Prototype]], names: Sequence[str], report: Report
+) -> None:
+    """SP209, once for all kernels that declare the function in one way."""
+    from specc.compare import argument_differences
+    from specc.survey import listed
+
+    assert probe.function is not None
+    kernel, theirs = alike[0]
+    source = theirs.source
+    if len(alike) > 1 or source not in (f"BTF of {kernel}", f"BTF of {kernel}.btf"):
+        source = f"the BTF of {listed([name for name, _ in alike])}"
+    found = argument_differences(ours, replace(theirs, source=source), names)
+    report.error(
+        "SP209",
+        f"`{ours.name}` is declared differently in {source}: {found[0]}",
+        probe.function.where,
+        notes=[
+            *(f"also: {difference}" for difference in found[1:]),
+            f"{ours.source}: {spell_prototype(ours)}",
+            f"{source}: {spell_prototype(theirs)}",
+        ],
+        help="take the declaration of the kernel that is probed",
+    )

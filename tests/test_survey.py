@@ -122,6 +122,11 @@ FINDINGS = [
         ("SP209 `g` is declared differently in BTF of retyped.btf: argument 1 (`a`) is `int` in the prototype at s.yaml:4 "
         "and `long` in BTF of retyped.btf: 4 bytes against 8 (take the declaration of the kernel that is probed)"),
     ]),
+    ("{kprobe: g, prototype: int g(long a), args: [a]}", ["5.4", "5.10", "retyped", "two"], [
+        ("SP209 `g` is declared differently in the BTF of 5.4, 5.10 and two: argument 1 (`a`) is `long` in the prototype "
+        "at s.yaml:4 and `int` in the BTF of 5.4, 5.10 and two: 8 bytes against 4 "
+        "(take the declaration of the kernel that is probed)"),
+    ]),
 ]  # fmt: skip
 
 
