@@ -145,7 +145,10 @@ def _changed(facts: Facts, placement: Placement) -> list[Verdict]:
         return [Verdict(reason)] * len(placement.arguments)
     verdicts: list[Verdict] = []
     for argument, told in zip(placement.arguments, facts.entries, strict=True):
-        if told.kind == PLACE and not _whole(argument, told.pieces):
+        if not argument.size:
+            # Of a type that DWARF does not tell, also for a header that does.
+            verdicts.append(_HOLDS if argument.readable else Verdict(argument.reason))
+        elif told.kind == PLACE and not _whole(argument, told.pieces):
             verdicts.append(
                 Verdict(
                     f"the compiler changed {_call(facts)}: DWARF has it in {_places(told.pieces)}, which a probe cannot read"

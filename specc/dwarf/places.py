@@ -118,10 +118,8 @@ def _views(parameter: Die, frame: Frame, end: int) -> Iterable[tuple[int, int]]:
     start = number(parameter, "GNU_locviews")
     if start is None or not start < end <= start + (1 << 16):
         return ()
-    lists = frame.lists
-    version = parameter.cu["version"]
-    for name in ("_loclists" if version >= 5 else "_loc",):
-        lists = getattr(lists, name, lists)
+    # A file with units of DWARF 4 and 5 has both sections, and pyelftools a pair of readers.
+    lists = getattr(frame.lists, "_loclists" if parameter.cu["version"] >= 5 else "_loc", frame.lists)
     lists.stream.seek(start)
     numbers = list(_uleb128(lists.stream.read(end - start)))
     return zip(numbers[::2], numbers[1::2], strict=False)

@@ -33,10 +33,11 @@ from specc.dwarf.dies import (
 )
 from specc.dwarf.files import mapped
 from specc.dwarf.judge import Facts, Subprogram, judge
-from specc.dwarf.places import OWN_FRAME, PLACE, at_entry, frame_of
+from specc.dwarf.places import OWN_FRAME, PLACE, AtEntry, at_entry, frame_of
 from specc.dwarf.types import CXX, C, Types, hidden_doubt
 from specc.elf import STT_FUNC, Symbol, symbols
-from specc.prototype import CType, Parameter, Prototype, Record, Unknown, Void, bare, size_of
+from specc.place import STACK
+from specc.prototype import CType, Parameter, Prototype, Record, Unknown, Void, bare, decay, size_of
 
 _ASSEMBLER: Final = (0x31, 0x8001)  # DW_LANG_Assembly, DW_LANG_Mips_Assembler
 _SPLIT: Final = ("dwo_name", "GNU_dwo_name", "GNU_dwo_id")
@@ -44,7 +45,7 @@ _NO_CALL: Final = 3  # DW_CC_nocall
 _ORDINARY: Final = (None, 1, 2, _NO_CALL)  # DW_CC_normal, DW_CC_program
 # Suffixes of a symbol that leave the function what it is: made local or global, or an alias.
 _HARMLESS: Final = re.compile(r"\.(?:lto_priv|localalias|\d+)\b")
-_LOCAL: Final = re.compile(r"\.(?:llvm|__uniq)\.")
+_LOCAL: Final = re.compile(r"\.(?:llvm|__uniq)\b")
 _MIDDLE: Final = re.compile(r"\.(?:part|cold|resume|destroy|cleanup)\b")
 _SCOPES: Final = ("DW_TAG_namespace", "DW_TAG_class_type", "DW_TAG_structure_type", "DW_TAG_subprogram")
 _FAILURES: Final = (KeyError, ValueError, IndexError, AssertionError, NotImplementedError, OverflowError, TypeError)
@@ -224,7 +225,7 @@ class Dwarf:
         frame = frame_of(die, symbol.value, _parser(die), self._lists)
         own = {_original(c): c for c in children(die, "formal_parameter")}
         entries = tuple(
-            at_entry(own.get(p.offset), size_of(t.type) if _by_value(t.type) else 8, frame)
+            at_entry(own.get(_original(p)), size_of(decay(t.type)), frame)
             for p, t in zip(children(source, "formal_parameter"), prototype.parameters, strict=True)
         )
         compiler, viewed = compiler_of(die)
@@ -289,16 +290,12 @@ def _parser(die: Die) -> Any:
 
 def _original(parameter: Die) -> int:
     """The entry of the declaration or abstract function that a parameter is an instance of."""
-    *_, last = (d for d in chain(parameter))
+    *_, last = chain(parameter)
     return int(last.offset)
 
 
-def _by_value(ctype: CType) -> bool:
-    return size_of(ctype) > 0
-
-
-def _in_memory(entry: Any) -> bool:
-    return entry.kind == PLACE and all(p.where == "stack" for p in entry.pieces)
+def _in_memory(entry: AtEntry) -> bool:
+    return entry.kind == PLACE and all(p.where == STACK for p in entry.pieces)
 
 
 def _passed(ctype: CType, clang: bool, version: int) -> CType:
