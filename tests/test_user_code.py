@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from command import specc
 
 from specc.compiler import find_compiler
 from specc.describe import describe, parse_description
@@ -140,3 +142,21 @@ def test_a_function_that_is_only_there_as_a_copy(tmp_path: Path, program: Path, 
 def test_a_file_that_is_not_there_is_no_problem_with_a_declaration(tmp_path: Path) -> None:
     made, text = compiled(tmp_path, 'probes: [{uprobe: /nothing:plain, prototype: "int plain(int a)"}]')
     assert (places(made), text) == ({"a": "rdi"}, "")
+
+
+def test_show_elf(tmp_path: Path, program: Path, copy: str) -> None:
+    done = specc("show", copy, "--elf", "p", "--format", "json", cwd=program.parent)
+    assert (done.code, done.err) == (0, "")
+    shown = json.loads(done.out)
+    assert (shown["function"], shown["source"]) == (copy, "DWARF of p")
+    assert [(a["name"], a["readable"], [p["where"] for p in a["pieces"]]) for a in shown["args"]] == [
+        ("ctx", False, []), ("a", True, ["rdi"]), ("b", True, ["rsi"]),
+    ]  # fmt: skip
+    assert f"the compiler changed `{copy}`" in shown["args"][0]["reason"]
+    every = specc("show", "--all", "--elf", "p", "--format", "json", cwd=program.parent)
+    assert every.code == 0
+    assert {"main", "plain", "by_value", copy} <= {one["function"] for one in json.loads(every.out)}
+    declared = specc("show", "--prototype", "long plain(int x, long y)", "plain", "--elf", "p", cwd=program.parent)
+    assert declared.code == 0 and "rsi" in declared.out
+    none = specc("show", "plain", "--elf", "bare", cwd=program.parent)
+    assert none.code == 1 and "SP272 `bare` has no debug information" in none.err

@@ -156,7 +156,10 @@ def _changed(facts: Facts, placement: Placement) -> list[Verdict]:
             )
         elif told.kind == PLACE:
             same = not _differ(told.pieces, argument.pieces) and bool(argument.pieces)
-            by_abi = "as the ABI" if same else f"where the ABI says {_places(argument.pieces)}"
+            other = (
+                f"where the ABI says {_places(argument.pieces)}" if argument.pieces else "which the ABI leaves in doubt"
+            )
+            by_abi = "as the ABI has it" if same else other
             verdicts.append(Verdict(f"DWARF: the compiler changed {_call(facts)}; {by_abi}", told.pieces))
         else:
             verdicts.append(Verdict(f"the compiler changed {_call(facts)}: {_lost(told)}"))
