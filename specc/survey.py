@@ -110,7 +110,7 @@ def survey_probe(probe: ProbeSpec, seen: Sequence[Seen], declared: str = "") -> 
         before = before if doubtful else row
     return Survey(
         probe.name.text,
-        probe.kind,
+        probe.written_kind,
         probe.function.text,
         probe.function.where,
         wanted,

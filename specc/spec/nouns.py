@@ -93,6 +93,13 @@ class ProbeSpec:
     where: Location
     best: bool = False
 
+    @property
+    def written_kind(self) -> str:
+        """The kind as the spec says it."""
+        if not self.best:
+            return self.kind
+        return "function (at return)" if self.kind in RETURN_KINDS else FUNCTION
+
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
