@@ -293,8 +293,15 @@ def _open(data: bytes, description: Description, options: Options, report: Repor
             step()
         raise
     session.notes += [f"removed the event {name} of a run that was killed" for name in leftovers]
+    session.notes += [_places_told(p) for p in description.probes if p.name in filled]
     session.notes += [f"{kind}s are attached by {mode}" for kind, mode in attacher.modes.items()]
     return session
+
+
+def _places_told(probe: ProbeDescription) -> str:
+    """Where the arguments are on this kernel."""
+    places = [f"{f.record_key} {f.place}" for f in probe.event.fields if f.place]
+    return f"{probe.name} on this kernel: {', '.join(places)}"
 
 
 def _programs(description: Description) -> list[_Program]:
