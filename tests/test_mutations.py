@@ -60,6 +60,7 @@ class Try:
     pair: Pair
     wanted: Wanted
     probe: ProbeDescription
+    ours: Prototype
     theirs: Prototype
     filled: Filled
 
@@ -124,20 +125,27 @@ def _built(chosen: list[tuple[Pair, Wanted]], btf: Path, folder: Path) -> dict[s
 
 
 @pytest.fixture(scope="module")
-def tries(tmp_path_factory: pytest.TempPathFactory) -> list[Try]:
-    folder = tmp_path_factory.mktemp("mutations")
-    pairs = [pair(SEED, number) for number in range(COUNT)]
-    first = _kernel([p.first for p in pairs], "a", folder)
-    other = _kernel([p.other for p in pairs], "b", folder)
+def pairs() -> list[Pair]:
+    return [pair(SEED, number) for number in range(COUNT)]
+
+
+@pytest.fixture(scope="module")
+def kernels(pairs: list[Pair], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("kernels")
+    return _kernel([p.first for p in pairs], "a", folder), _kernel([p.other for p in pairs], "b", folder)
+
+
+@pytest.fixture(scope="module")
+def tries(pairs: list[Pair], kernels: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> list[Try]:
+    folder = tmp_path_factory.mktemp("specs")
     random = Random(SEED)
-    ours = {p.name: p for p in open_btf(first).prototypes()}
-    theirs = {p.name: p for p in open_btf(other).prototypes()}
+    ours, theirs = ({p.name: p for p in open_btf(kernel).prototypes()} for kernel in kernels)
     chosen = {p.first.name: (p, w) for p in pairs if (w := _wanted(random, p.first, ours[p.first.name]))}
-    found: dict[str, ProbeDescription] = {}
     names = list(chosen)
+    found: dict[str, ProbeDescription] = {}
     for start in range(0, len(names), 50):
-        found |= _built([chosen[n] for n in names[start : start + 50]], first, folder)
-    return [Try(*chosen[n], probe, theirs[n], fill(probe, theirs[n])) for n, probe in found.items()]
+        found |= _built([chosen[n] for n in names[start : start + 50]], kernels[0], folder)
+    return [Try(*chosen[n], probe, ours[n], theirs[n], fill(probe, theirs[n])) for n, probe in found.items()]
 
 
 # --- what is read -----------------------------------------------------------------------------------------------------
@@ -310,3 +318,35 @@ def test_nothing_is_refused_where_nothing_of_it_changed(tries: list[Try]) -> Non
     assert len(harmless) >= 10
     for one in harmless:
         assert not one.filled.misfits, _show(one, [m.text for m in one.filled.misfits])
+
+
+def test_an_object_for_both_kernels(tries: list[Try], kernels: tuple[Path, Path], tmp_path: Path) -> None:
+    """Both are its targets: it is made exactly where one that was made for the first is right on the other, and has the
+    same places there."""
+    path, made = tmp_path / "spec.yaml", 0
+    session = Session(find_compiler, kernels)
+    for one in tries[:300]:
+        probes = [_probe(one.pair.first, one.wanted)]
+        path.write_text(yaml.safe_dump({"specc": 1, "name": "x", "fields": [], "probes": probes}, sort_keys=False))
+        report = Report()
+        program = front(path, session, report)
+        said = [*(m.text for m in one.filled.misfits), render(report.diagnostics, "concise", Sources())]
+        if program is None:
+            assert report.diagnostics
+            assert one.filled.misfits or {d.code for d in report.diagnostics} <= {"SP308"}, _show(one, said)
+            continue
+        made += 1
+        (probe,) = parse_description(describe(program)).probes
+        assert probe.at is not None and one.probe.at is not None
+        here = fill(probe, one.ours)
+        assert not here.misfits
+        assert [_codes(c, here) for c in probe.at.constants] == [list(c.values) for c in probe.at.constants]
+        there = fill(probe, one.theirs)
+        if one.filled.misfits:  # more stack slots than one for the first kernel copies: now there is room
+            assert all("must be copied" in m.text for m in one.filled.misfits), _show(one, said)
+            assert not there.misfits
+            continue
+        assert not there.misfits, _show(one, [m.text for m in there.misfits])
+        both = zip(probe.at.constants, one.probe.at.constants, strict=True)
+        assert all(_codes(a, there) == _codes(b, one.filled) for a, b in both), _show(one, said)
+    assert made >= 100
