@@ -25,20 +25,23 @@ if TYPE_CHECKING:
     from specc.diagnostics import Diagnostic, Report, Stop
 
 _MARK = "specc: sha256 "
-_SEALS = {"c": ("/* ", " */"), "python": ("# ", "")}
+_SEALS = {"c": ("/* ", " */"), "python": ("# ", ""), "json": ('  "$comment": "', '"\n}')}
 _HEX = frozenset("0123456789abcdef")
 _DIGITS = 16
 
 
 def seal(text: str, language: str = "c") -> str:
-    """The text with a last line that carries a digest of the rest. `language` is "c" or "python"."""
+    """The text with a last line that carries a digest of the rest. `language` is "c", "python" or "json": an object,
+    indented by 2, which gets a last key that JSON Schema has for comments."""
     start, end = _SEALS[language]
+    if language == "json":
+        text = text.removesuffix("\n").removesuffix("\n}") + ",\n"
     body = text if text.endswith("\n") or not text else text + "\n"
     return f"{body}{start}{_MARK}{_digits(body.encode())}{end}\n"
 
 
 def _digits(body: bytes) -> str:
-    """What `head -n -1 FILE | sha256sum` begins with."""
+    """What `head -n -1 FILE | sha256sum` begins with; -2 for JSON, which ends in a brace."""
     return str(sha256(body).hexdigest())[:_DIGITS]
 
 
@@ -256,7 +259,7 @@ def check_orphans(names: Iterable[str], outdir: str) -> Report:
         path = os.path.join(outdir, name)
         if name in known or not os.path.isfile(path) or os.path.islink(path):
             continue
-        if name.endswith((".bpf.c", ".h", ".py")):
+        if name.endswith((".bpf.c", ".h", ".py", ".schema.json")):
             try:
                 data = _read(path)
             except OSError as e:

@@ -10,7 +10,7 @@ Every stage is a function in a module of its own; here they only follow one anot
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from specc.compiler import Compiler, find_compiler
 from specc.config import TARGETS_VARIABLE
 from specc.diagnostics import Report, Stop
-from specc.noun import dataclass
+from specc.noun import dataclass, field
 from specc.sources import Sources
 
 if TYPE_CHECKING:
@@ -80,16 +80,22 @@ def _front(path: Path, session: Session, report: Report, resolve: bool, surveys:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """What a program is emitted as, by file name. `object_name` is the stem of its object."""
+    """What a program is emitted as. `consumers` are the texts that few ask for, by how --emit calls them."""
 
     name: str
     c_text: str
     header: str
+    consumers: Mapping[str, str] = field(default_factory=dict)
 
 
-def emit_all(program: Program) -> Texts:
-    """Both texts, each sealed with the digest that later tells whether somebody edited it."""
+def emit_all(program: Program, wanted: Sequence[str] = ()) -> Texts:
+    """The texts, each sealed with the digest that later tells whether somebody edited it."""
     from specc.emit import emit, emit_header
     from specc.outputs import seal
 
-    return Texts(program.name, seal(emit(program)), seal(emit_header(program)))
+    consumers: dict[str, str] = {}
+    if "jsonschema" in wanted:
+        from specc.records import schema_text
+
+        consumers["jsonschema"] = seal(schema_text(program), "json")
+    return Texts(program.name, seal(emit(program)), seal(emit_header(program)), consumers)

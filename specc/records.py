@@ -7,6 +7,8 @@ A record is one flat object: `probe`, the context fields, then the values under 
 
 from __future__ import annotations
 
+import json
+
 from specc.ir import CONTEXT, Event, Field, Program, Role
 from specc.prototype import (
     Array,
@@ -48,6 +50,10 @@ def record_schema(program: Program) -> Schema:
         "description": program.description,
         "oneOf": [_event(p.event) for p in program.probes],
     }
+
+
+def schema_text(program: Program) -> str:
+    return json.dumps(record_schema(program), indent=2) + "\n"
 
 
 def _event(event: Event) -> Schema:

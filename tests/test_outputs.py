@@ -64,6 +64,7 @@ def test_the_seal_is_pinned() -> None:
     """Files in users' repositories carry it: it must not change from one version to the next."""
     assert seal("int a;\n") == "int a;\n/* specc: sha256 386593f1475dc210 */\n"
     assert seal("a = 1\n", "python") == "a = 1\n# specc: sha256 cb78bd8a17f7b751\n"
+    assert seal('{\n  "a": 1\n}\n', "json") == '{\n  "a": 1,\n  "$comment": "specc: sha256 258d97188c1e1b71"\n}\n'
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,9 @@ def test_the_seal_is_pinned() -> None:
         (lambda t: t.replace("sha256 ", "sha256 X"), "unsealed"),
         (lambda t: seal(t), "intact"),
         (lambda t: seal(t, "python"), "intact"),
+        (lambda t: seal('{\n  "a": 1\n}\n', "json"), "intact"),
+        (lambda t: seal('{\n  "a": 1\n}\n', "json").replace("1", "2"), "edited"),
+        (lambda t: seal('{\n  "a": 1\n}\n', "json").replace("\n}", ',\n  "b": 2\n}'), "edited"),
         (lambda t: t.replace("int a;\n", ""), "edited"),
     ],
 )
@@ -93,7 +97,7 @@ def test_seal_of_a_text_without_a_last_newline() -> None:
     assert seal_state(seal("").encode()) == "intact"
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from(["c", "python"]), st.data())
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from(["c", "python", "json"]), st.data())
 def test_every_edit_breaks_the_seal(text: str, language: str, data: st.DataObject) -> None:
     sealed = seal(text, language).encode()
     assert seal_state(sealed) == "intact"
@@ -326,6 +330,8 @@ def test_orphans(out: Path) -> None:
     (out / "mine.h").write_text("struct mine;\n")
     (out / "mine.bpf.o").write_bytes(ELF)
     (out / "README.md").write_text("/* specc: sha256 0123456789abcdef */\n")
+    (out / "mine.schema.json").write_text("{}\n")
+    write_outputs({"old.schema.json": seal("{\n}\n", "json").encode()}, str(out))
     (out / "sub.h").mkdir()
     (out / "edited.h").write_text(seal("old\n") + "more\n")
 
@@ -334,9 +340,16 @@ def test_orphans(out: Path) -> None:
         assert {d.code for d in report.diagnostics} <= {"SP504"}
         return [d.message.removeprefix(f"{out}/").split()[0] for d in report.diagnostics]
 
-    assert orphans(*plan(), "gup.d", "gup.py", "net.bpf.c", "net.bpf.o") == ["edited.h"]
-    assert orphans("net.bpf.c", "net.bpf.o", "edited.h") == ["gup.bpf.c", "gup.bpf.o", "gup.d", "gup.h", "gup.py"]
-    assert orphans(*plan(), "gup.py", "net.bpf.c", "edited.h") == []
+    assert orphans(*plan(), "gup.d", "gup.py", "net.bpf.c", "net.bpf.o") == ["edited.h", "old.schema.json"]
+    assert orphans("net.bpf.c", "net.bpf.o", "edited.h") == [
+        "gup.bpf.c",
+        "gup.bpf.o",
+        "gup.d",
+        "gup.h",
+        "gup.py",
+        "old.schema.json",
+    ]
+    assert orphans(*plan(), "gup.py", "net.bpf.c", "edited.h", "old.schema.json") == []
     assert check_orphans([], str(out / "none")).diagnostics == []
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from specc.pipeline import Texts
     from specc.survey import Survey
 
-EMITS = ("c", "obj", "header")
+# What --emit can ask for, and how the file's name ends after the spec's.
+EMITS = {"c": ".bpf.c", "obj": ".bpf.o", "header": ".h", "jsonschema": ".schema.json"}
 
 
 class Job:
@@ -170,9 +171,9 @@ class Run:
         """Take in what was made of a spec."""
         assert job.texts is not None
         name = job.texts.name
-        made = {"c": job.texts.c_text.encode(), "obj": compiled, "header": job.texts.header.encode()}
-        names = {"c": f"{name}.bpf.c", "obj": f"{name}.bpf.o", "header": f"{name}.h"}
-        job.outputs = {names[e]: data for e in EMITS if e in self.emit and (data := made[e]) is not None}
+        texts = {"c": job.texts.c_text, "header": job.texts.header, **job.texts.consumers}
+        made = {"obj": compiled, **{e: text.encode() for e, text in texts.items()}}
+        job.outputs = {name + EMITS[e]: data for e in EMITS if e in self.emit and (data := made[e]) is not None}
         job.texts = None  # a thousand specs' texts need not stay in memory
         if job.spec is not None and self._compiler is not None:
             key = self._key(job, self._compiler)
@@ -199,7 +200,7 @@ class Run:
             if len(self.report.diagnostics) > before:
                 job.spec = None  # a warning is told at every build
             job.made = (program, surveys) if surveys is not None else None
-            job.texts = emit_all(program)
+            job.texts = emit_all(program, self.emit)
             yield job, job.texts.name, job.texts.c_text
 
     def finish(self) -> int:
@@ -255,6 +256,11 @@ class Run:
                 built.append(job)
         return built
 
+    def _stem(self, job: Job) -> str:
+        """The spec's name, by the first of its outputs: a remembered build has nothing else."""
+        first = next(e for e in EMITS if e in self.emit)
+        return next(iter(job.outputs or ())).removesuffix(EMITS[first])
+
     def _compare(self, built: list[Job]) -> None:
         from specc.outputs import check_orphans, check_outputs, diff_outputs
 
@@ -269,7 +275,8 @@ class Run:
         # Only a run over a whole directory of specs can tell that a file belongs to none of them.
         whole = not self.options.specs or any(os.path.isdir(name) for name in self.options.specs)
         if self.options.check and whole and len(built) == len(self.jobs):
-            names = [name for job in self.jobs for name in job.outputs or ()]
+            # Nor is one an orphan that only --emit did not name this time.
+            names = [self._stem(job) + end for job in self.jobs if job.outputs for end in EMITS.values()]
             self.report.extend(check_orphans(names, self.options.output))
 
     def _write(self, built: list[Job], counts: dict[str, int]) -> None:
@@ -280,9 +287,8 @@ class Run:
             planned = dict(job.outputs)
             if self.options.make_dependencies and planned:
                 targets = [os.path.join(self.options.output, name) for name in planned]
-                stem = next(iter(planned)).partition(".")[0]
                 dependencies = job.dependencies or self._remembered_dependencies(job)
-                planned[f"{stem}.d"] = make_dependencies(targets, [job.path, *dependencies]).encode()
+                planned[f"{self._stem(job)}.d"] = make_dependencies(targets, [job.path, *dependencies]).encode()
             try:
                 done = write_outputs(planned, self.options.output)
             except Exception as problem:

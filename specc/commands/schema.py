@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     tell(report, options.output_format)
     if program is None:
         return exit_code(report)
-    from specc.records import record_schema
+    from specc.records import schema_text
 
-    print(json.dumps(record_schema(program), indent=2))
+    sys.stdout.write(schema_text(program))
     return FINE
