@@ -290,6 +290,30 @@ def _record_difference(a: Record, b: Record) -> str | None:
     return f"member `{extra[0]}` is only in one of them" if extra else None
 
 
+def sign_lost(ours: CType, theirs: CType) -> str | None:
+    """Why a number of the type `theirs` may be told wrongly by one who takes it for `ours`, which it does not differ
+    from but for its sign: an enum without negative values is unsigned, and a result that became one was often an errno."""
+    a, b = bare(ours), bare(theirs)
+    if isinstance(a, Int | Enum) and isinstance(b, Int | Enum):
+        if a.signed == b.signed or (isinstance(a, Int) and isinstance(b, Int)):
+            return None
+        if a.signed and isinstance(b, Enum):
+            return None  # its values are those that it names
+        which, other = ("negative", "positive") if b.signed else ("large", "negative")
+        return f"{which} values of `{spell(theirs)}` would be told as {other}"
+    match a, b:
+        case (Record(), Record()):
+            there = dict(_leaves(b, 0))
+            for name, (_, _, ctype) in _leaves(a, 0):
+                if name in there and (why := sign_lost(ctype, there[name][2])):
+                    return f"member `{name}`: {why}"
+            return None
+        case (Array(element=x), Array(element=y)):
+            return sign_lost(x, y)
+        case _:
+            return None
+
+
 def _leaves(record: Record, base: int) -> list[tuple[str, tuple[int, int | None, CType]]]:
     """Named members by their path, through records by value, so that an anonymous record is no difference.
 

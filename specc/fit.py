@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from specc.compare import type_difference
+from specc.compare import sign_lost, type_difference
 from specc.diagnostics import did_you_mean
 from specc.noun import dataclass
 from specc.place import Piece, Placement, argument_names
@@ -98,7 +98,7 @@ def _differs(need: Need, ctype: CType) -> str | None:
     ours, theirs = decay(need.type), decay(ctype)
     if need.any_type:
         return None if size_of(ours) == size_of(theirs) else f"{size_of(theirs)} bytes, not {size_of(ours)}"
-    return type_difference(ours, theirs)
+    return type_difference(ours, theirs) or sign_lost(ours, theirs)
 
 
 def _result(need: Need, theirs: Prototype, placement: Placement) -> Misfit | None:

@@ -11,12 +11,16 @@ from specc.headers import HeaderIndex, parse_declaration
 from specc.place import place_text
 from specc.prototype import Prototype
 
+HEADER = "struct big { long x[3]; }; enum plain { A, B }; enum minus { C = -1, D };"
+
 
 def prototype(text: str) -> Prototype:
-    return parse_declaration(text, HeaderIndex("struct big { long x[3]; };"), Location("spec.yaml", 1, 1, 1, 1))
+    return parse_declaration(text, HeaderIndex(HEADER), Location("spec.yaml", 1, 1, 1, 1))
 
 
-OURS = prototype("long f(int a, struct page **pages, int vmas, int *locked, unsigned int flags)")
+OURS = prototype(
+    "long f(int a, struct page **pages, int vmas, int *locked, unsigned int flags, enum plain plain, enum minus minus)"
+)
 
 TARGETS = "they point to different things: `struct page` against `struct folio`"
 
@@ -38,6 +42,18 @@ ROWS = [
     (["pages"], "long f(struct folio **pages)", {},
      (("type", "`pages` is `struct folio **`, not `struct page **`: " + TARGETS, None),)),
     (["a"], "long f(int a, int a)", {}, (("unknown", "two arguments are called `a`", None),)),
+    (["plain"], "long f(unsigned int plain)", {"plain": "rdi"}, ()),
+    (["plain"], "long f(int plain)", {},
+     (("type", "`plain` is `int`, not `enum plain`: negative values of `int` would be told as positive", None),)),
+    (["minus"], "long f(int minus)", {"minus": "rdi"}, ()),
+    (["minus"], "long f(unsigned int minus)", {},
+     (("type", "`minus` is `unsigned int`, not `enum minus`: large values of `unsigned int` would be told as negative",
+       None),)),
+    (["a"], "long f(enum plain a)", {"a": "rdi"}, ()),
+    (["a"], "long f(enum minus a)", {"a": "rdi"}, ()),
+    (["flags"], "long f(enum minus flags)", {},
+     (("type", "`flags` is `enum minus`, not `unsigned int`: negative values of `enum minus` would be told as positive",
+       None),)),
     (["return"], "int f(void)", {},
      (("type", "the result is `int`, not `long`: 8 bytes against 4", None),)),
     (["return"], "long f(void)", {}, ()),

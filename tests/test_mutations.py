@@ -162,8 +162,8 @@ def _reading(made: Type, path: str = "") -> Iterator[tuple[object, ...]]:
                 yield from _member(m, f"{path}.{m.name}")
         case Plain(size=size, signed=signed, boolean=boolean):
             yield path, "bool" if boolean else "integer", size, signed
-        case Enum():
-            yield path, "integer", 4, None  # its sign is the compiler's choice
+        case Enum(values=values):
+            yield path, "enum", 4, any("-" in v for v in values)
         case Pointer():
             yield path, "pointer"
 
@@ -173,16 +173,19 @@ def _member(m: Member, path: str) -> Iterator[tuple[object, ...]]:
         yield (*leaf, m.bits, m.count)
 
 
-def _alike(a: Type, b: Type) -> bool:
-    first, second = list(_reading(a)), list(_reading(b))
-    return len(first) == len(second) and all(
-        x == y or (x[:3] == y[:3] and len(x) > 3 and len(y) > 3 and None in (x[3], y[3]) and x[4:] == y[4:])
-        for x, y in zip(first, second, strict=True)
-    )
+def _alike(ours: Type, theirs: Type) -> bool:
+    """Whether a value of the other type is told rightly by one who takes it for the first."""
+    first, second = list(_reading(ours)), list(_reading(theirs))
+    return len(first) == len(second) and all(map(_leaf_alike, first, second))
 
 
-def _bare(made: Type) -> Type:
-    return _bare(made.of) if isinstance(made, Alias) else made
+def _leaf_alike(x: tuple[object, ...], y: tuple[object, ...]) -> bool:
+    if x == y:
+        return True
+    if not {x[1], y[1]} <= {"integer", "enum"} or (x[0], x[2], x[4:]) != (y[0], y[2], y[4:]):
+        return False
+    # An enum without negative values has none, and is no larger than an int.
+    return "enum" in (x[1], y[1]) and (x[3] == y[3] or bool(x[3] and y[1] == "enum"))
 
 
 # --- what is set ------------------------------------------------------------------------------------------------------
