@@ -50,12 +50,26 @@ class Role(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """What an integer's values are called in records: each value ("enum"), or its bits ("flags").
+
+    `source` is what the spec calls them: an enum, or a prefix. The values are as the field has them: cut to its width, with
+    its sign; of two names with one value the first is taken.
+    """
+
+    kind: str
+    source: str
+    members: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """One member of an event struct: `size` bytes at `offset`, spelled `c_type name` or `c_type name[count]`.
 
     `type` is the C type of the value for the decoder (None for what is not a VALUE). `status` names the STATUS field
     that says whether the value could be read; `absent_bit` is its bit in the ABSENT field; `length` names the LENGTH
-    field of a string or of bytes, which is more than the member holds when the value was cut.
+    field of a string or of bytes, which is more than the member holds when the value was cut. With `names`, a record has
+    the value by name.
     """
 
     name: str
@@ -72,6 +86,7 @@ class Field:
     key: str = ""  # the name in records, where it is not `name`: `return` is a keyword of C
     place: str = ""  # of a VALUE, for a person: "rsi", "sp+8", "absent"
     length: str | None = None
+    names: Names | None = None
 
     @property
     def record_key(self) -> str:

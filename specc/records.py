@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 
-from specc.ir import CONTEXT, Event, Field, Program, Role
+from specc.ir import CONTEXT, Event, Field, Names, Program, Role
 from specc.prototype import (
+    ULLONG,
     Array,
     BitInt,
     Complex,
@@ -28,7 +29,7 @@ from specc.prototype import (
 
 Schema = dict[str, object]
 
-_CONTEXT_MEANING = {
+CONTEXT_MEANING = {
     "timestamp": "nanoseconds, CLOCK_MONOTONIC",
     "pid": "thread group id, in the initial pid namespace",
     "tid": "thread id, in the initial pid namespace",
@@ -50,6 +51,13 @@ def record_schema(program: Program) -> Schema:
         "description": program.description,
         "oneOf": [_event(p.event) for p in program.probes],
     }
+
+
+def unit_of(field: Field) -> str:
+    """What a field's number counts: "ns", or "" where nobody says. Of values, only the latency of a call has no place."""
+    if field.role is Role.CONTEXT:
+        return "ns" if field.name == "timestamp" else ""
+    return "ns" if field.role is Role.VALUE and not field.place and field.type == ULLONG else ""
 
 
 def schema_text(program: Program) -> str:
@@ -81,7 +89,7 @@ def _event(event: Event) -> Schema:
 
 
 def _context(field: Field) -> Schema:
-    meaning: Schema = {"description": _CONTEXT_MEANING[field.name]}
+    meaning: Schema = {"description": CONTEXT_MEANING[field.name]}
     if field.name == "comm":
         return meaning | {"type": "string"}
     return _integer(8 * CONTEXT[field.name][1], signed=False) | meaning
@@ -94,7 +102,16 @@ def _value(field: Field) -> Schema:
         schema = {"type": "string", "pattern": "^([0-9a-f]{2})*$", "maxLength": 2 * field.size}
     if field.format == "bool":
         schema = {"type": "boolean"}
+    if field.names is not None:
+        schema = _named(field.names, schema)
     return schema | {"description": spell(field.type, field.record_key)}
+
+
+def _named(names: Names, number: Schema) -> Schema:
+    words = list({value: name for name, value in reversed(names.members)}.values())
+    if names.kind == "enum":
+        return {"anyOf": [{"enum": words[::-1]}, number]}
+    return {"type": "string", "pattern": r"^(0|\w+(\|\w+)*)$", "examples": words[::-1][:2]}
 
 
 def type_schema(ctype: CType) -> Schema:

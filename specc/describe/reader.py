@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from specc.describe.nouns import SECTION, VERSION, Description, ProbeDescription, TrampolineDescription
 from specc.diagnostics import stop
-from specc.ir import CONTEXT, Event, Field, PlaceConstant, Places, Role, Target
+from specc.ir import CONTEXT, Event, Field, Names, PlaceConstant, Places, Role, Target
 from specc.prototype import (
     FLOATS,
     INTS,
@@ -124,10 +124,12 @@ class _Reader:
     def __init__(self, root: dict[str, Json]) -> None:
         self._root = root
         self._types: list[CType] = []
+        self._names: list[Names] = []
 
     def description(self) -> Description:
         for row in _take(self._root, "types", list):
             self._types.append(self._tabled(_Damage.mapping(row)))
+        self._names += [_names(_Damage.mapping(row)) for row in _maybe(self._root, "names", list) or ()]
         buffer = _take(self._root, "buffer", str)
         _Damage.unless(buffer in ("ring", "perf"), f"`{buffer}` is no buffer")
         size = _take(self._root, "buffer_size", int)
@@ -228,6 +230,8 @@ class _Reader:
         role = _take(row, "role", str)
         _Damage.unless(role in {r.value for r in Role}, f"`{role}` is no role of a field")
         absent = None if row.get("absent") is None else _size(row, "absent")
+        names = _maybe(row, "names", int)
+        _Damage.unless(names is None or 0 <= names < len(self._names), "a field has names that are not there")
         return Field(
             _take(row, "name", str),
             _size(row, "at"),
@@ -243,6 +247,7 @@ class _Reader:
             _maybe(row, "key", str) or "",
             _maybe(row, "place", str) or "",
             _maybe(row, "length", str),
+            None if names is None else self._names[names],
         )
 
     def _type(self, value: Json, depth: int = 0) -> CType:
@@ -330,6 +335,7 @@ class _Reader:
         return member
 
 
+_NAMED: Final = {(kind, size, None) for kind in (Int, Enum) for size in (1, 2, 4, 8)}
 _WIDTHS: Final = {"char": 1} | {f"__{s}{8 * n}": n for s in "us" for n in (1, 2, 4, 8)}
 
 
@@ -337,6 +343,13 @@ def _scalar(row: dict[str, Json]) -> int:
     size = _size(row, "size")
     _Damage.unless(size in (1, 2, 4, 8, 16), "a number has a size that none has")
     return size
+
+
+def _names(row: dict[str, Json]) -> Names:
+    kind = _take(row, "kind", str)
+    _Damage.unless(kind in ("enum", "flags"), f"`{kind}` is no way to name values")
+    members = tuple((_take({"name": n}, "name", str), _take({"value": v}, "value", int)) for n, v in _pairs(row))
+    return Names(kind, _take(row, "source", str), members)
 
 
 def _pairs(row: dict[str, Json]) -> Iterator[tuple[Json, Json]]:
@@ -390,3 +403,7 @@ def _check_fields(fields: tuple[Field, ...], size: int) -> None:
             if field.type is None:
                 raise _Damage(f"`{field.name}` has no type")
             _Damage.unless(size_of(field.type) <= field.size, f"`{field.name}` is smaller than its type")
+            number = (type(bare(field.type)), field.size, field.count) in _NAMED and field.size == size_of(field.type)
+            _Damage.unless(field.names is None or number, f"`{field.name}` has names, and is no integer")
+        else:
+            _Damage.unless(field.names is None, f"`{field.name}` has names, and is no value")

@@ -6,10 +6,10 @@ describe(program)           # '{"specc": 1, "name": "gup", "buffer": "ring",\n"t
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from specc.describe.nouns import VERSION
-from specc.ir import Field, Places, Probe, Program, Role, Target
+from specc.ir import Field, Names, Places, Probe, Program, Role, Target
 from specc.prototype import (
     FLOATS,
     INTS,
@@ -36,18 +36,31 @@ Json = Any
 
 def describe(program: Program) -> str:
     types = _Types()
-    probes = [_probe(p, types) for p in program.probes]
+    names = list(dict.fromkeys(f.names for p in program.probes for f in p.event.fields if f.names is not None))
+    probes = [_probe(p, types, names) for p in program.probes]
     head = [f'"specc": {VERSION}', f'"name": {_dump(program.name)}', f'"buffer": {_dump(program.buffer)}']
     head.append(f'"buffer_size": {program.buffer_size}')
     rows, joined = ",\n".join(_dump(t) for t in types.table), ",\n".join(probes)
-    return f'{{{", ".join(head)},\n"types": [\n{rows}\n],\n"probes": [\n{joined}\n]}}\n'
+    named = ",\n".join(map(_names, names))
+    called = f'"names": [\n{named}\n],\n' if names else ""
+    return f'{{{", ".join(head)},\n"types": [\n{rows}\n],\n{called}"probes": [\n{joined}\n]}}\n'
 
 
 # One for all: json.dumps makes a new one for each call whose options are not the usual ones.
 _dump = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
 
 
-def _probe(probe: Probe, types: _Types) -> str:
+_ON_A_LINE: Final = 6
+
+
+def _names(names: Names) -> str:
+    members = [_dump(list(m)) for m in names.members]
+    lines = [", ".join(members[i : i + _ON_A_LINE]) for i in range(0, len(members), _ON_A_LINE)]
+    broken = ",\n".join(lines)
+    return f'{{"kind": {_dump(names.kind)}, "source": {_dump(names.source)}, "members": [{broken}]}}'
+
+
+def _probe(probe: Probe, types: _Types, names: list[Names]) -> str:
     target = probe.target
     row = {
         "name": probe.name,
@@ -63,7 +76,7 @@ def _probe(probe: Probe, types: _Types) -> str:
         "event": probe.event.name,
         "size": probe.event.size,
     }
-    fields = ",\n".join(_dump(_field(f, types)) for f in probe.event.fields if f.role is not Role.PADDING)
+    fields = ",\n".join(_dump(_field(f, types, names)) for f in probe.event.fields if f.role is not Role.PADDING)
     head = _dump({k: v for k, v in row.items() if v is not None})[:-1]
     return f'{_broken(head)}, "fields": [\n{fields}\n]}}'
 
@@ -120,7 +133,7 @@ def _places(at: Places, types: _Types) -> Json:
     }
 
 
-def _field(field: Field, types: _Types) -> Json:
+def _field(field: Field, types: _Types, names: list[Names]) -> Json:
     row = {
         "name": field.name,
         "at": field.offset,
@@ -134,6 +147,7 @@ def _field(field: Field, types: _Types) -> Json:
         "key": field.key or None,
         "place": field.place or None,
         "length": field.length,
+        "names": None if field.names is None else names.index(field.names),
     }
     return {k: v for k, v in row.items() if v is not None}
 

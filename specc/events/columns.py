@@ -9,7 +9,7 @@ found pyarrow to be there. Integers keep their width and sign, so nothing passes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import pyarrow.ipc
 
 from specc.batch import Batch
 from specc.events.decoder import Decoder
+from specc.events.naming import Naming
 from specc.events.program import Compiled, error_name
 from specc.events.shape import Items, Leaf, Object, Shape, finish, text
 from specc.ir import Role
@@ -88,7 +89,7 @@ _PLAIN = {Role.STATUS: np.dtype("<i4"), Role.LENGTH: np.dtype("<u4"), Role.ABSEN
 
 def _dtype(of: Shape, base: int, size: int) -> Array:
     match of:
-        case Leaf(kind="int" | "float" | "truth", code=code):
+        case Leaf(kind="int" | "float" | "truth" | "named", code=code):
             return np.dtype(f"<{code}")
         case Leaf(kind="bool"):
             return np.dtype("?")
@@ -199,6 +200,8 @@ def arrow_array(of: Shape, rows: Rows) -> Array:
             return pa.array(numbers(of, rows)).cast(arrow_type(of))
         case Leaf(kind="text"):
             return spelled(of, rows, text)
+        case Leaf(naming=naming) if naming is not None:
+            return by_value(of, rows, naming, str)
         case Leaf(kind="nothing"):
             return pa.nulls(rows.count)
         case Object(members=members) if members:
@@ -241,6 +244,12 @@ def spelled(leaf: Leaf, rows: Rows, spell: Any) -> Array:
     raw = np.ascontiguousarray(rows.raw(leaf.offset, leaf.code))
     found = pa.Array.from_buffers(pa.binary(width), rows.count, [None, pa.py_buffer(raw)]).dictionary_encode()
     return pa.array([spell(v) for v in found.dictionary.to_pylist()], pa.string()).take(found.indices)
+
+
+def by_value(leaf: Leaf, rows: Rows, naming: Naming, spell: Callable[[str | int], str]) -> Array:
+    """Named integers as text, each different value spelled once."""
+    found = pa.array(np.ascontiguousarray(rows.raw(leaf.offset, leaf.code))).dictionary_encode()
+    return pa.array([spell(naming[v]) for v in found.dictionary.to_pylist()], pa.string()).take(found.indices)
 
 
 class Columns:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from specc.batch import Batch
-from specc.events.columns import Array, Rows, groups, numbers, spelled
+from specc.events.columns import Array, Rows, by_value, groups, numbers, spelled
 from specc.events.decoder import Decoder
 from specc.events.program import Compiled, dumps
 from specc.events.shape import Items, Leaf, Object, Shape, finish, text
@@ -123,6 +123,8 @@ def _json(of: Shape, parts: list[Any], literal: str) -> str:
 def _json_leaf(of: Leaf, rows: Rows) -> Array:
     if of.kind == "text":
         return spelled(of, rows, lambda raw: dumps(text(raw)))
+    if of.naming is not None:
+        return by_value(of, rows, of.naming, dumps)
     if of.kind in ("int", "bits"):
         values = numbers(of, rows)
         kind = pa.from_numpy_dtype(values.dtype)

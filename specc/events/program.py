@@ -20,6 +20,7 @@ from functools import cached_property
 from itertools import count
 from typing import Any
 
+from specc.events.naming import Naming
 from specc.events.shape import Items, Leaf, Object, Shape, Slot, Value, number, slots, text
 from specc.ir import Event
 
@@ -37,6 +38,21 @@ class _Texts(dict[bytes, str]):
         if len(self) >= _CACHED_TEXTS:
             self.clear()
         spelled = self[raw] = self._spell(text(raw))
+        return spelled
+
+
+class _Spelled(dict[int, str]):
+    """What a named integer is spelled as, remembered."""
+
+    def __init__(self, naming: Naming, spell: Callable[[str | int], str]) -> None:
+        super().__init__()
+        self._naming = naming
+        self._spell = spell
+
+    def __missing__(self, value: int) -> str:
+        if len(self) >= _CACHED_TEXTS:
+            self.clear()
+        spelled = self[value] = self._spell(self._naming[value])
         return spelled
 
 
@@ -123,6 +139,8 @@ class _Code:
                         return f"({v} if {v} - {v} == 0 else N({v}))"
                     case "text":
                         return f"T[{v}]"
+                    case "named":
+                        return f"{self.constant(of.naming)}[{v}]"
                     case _:
                         return f"{self.constant(of.convert)}({v})"
 
@@ -138,6 +156,8 @@ class _Code:
                 return f"({v} if {v} - {v} == 0 else Q({v}))"
             case Leaf(kind="text"):
                 return f"J[{self.variable(of.offset, of.code)}]"
+            case Leaf(naming=naming) if naming is not None:
+                return f"{self.constant(_Spelled(naming, json.dumps))}[{self.variable(of.offset, of.code)}]"
             case _:
                 return f"D({self.value(of)})"
 
@@ -149,6 +169,9 @@ class _Code:
                 return f"B[{self.value(of)}]"
             case Leaf(kind="text"):
                 return f"C[{self.variable(of.offset, of.code)}]"
+            case Leaf(naming=naming) if naming is not None:
+                spelled = _Spelled(naming, lambda value: csv_cell(str(value)))
+                return f"{self.constant(spelled)}[{self.variable(of.offset, of.code)}]"
             case Leaf(kind="bytes"):
                 return self.value(of)
             case Leaf(kind="float" | "number"):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Final, TypeAlias
 
+from specc.events.naming import Naming
 from specc.ir import Event, Field, Role
 from specc.prototype import Array, BitInt, Complex, CType, Enum, Float, Int, Pointer, Record, Vector, bare, size_of
 
@@ -30,7 +31,8 @@ class Leaf:
 
     "int", "bool", "float", "text" as they are; "truth" an integer shown as a boolean; "bits" the bits from `shift` on,
     `width` of them, `signed` or not; "wide" an integer of `width` bits, "wide truth" a boolean, "number" a floating value, "bytes" text in hex and
-    "list" a list, all from bytes by `convert`; "nothing" a value without bytes. A list has its `element`, as it is at offset 0.
+    "list" a list, all from bytes by `convert`; "named" an integer that `naming` has a name for; "nothing" a value without
+    bytes. A list has its `element`, as it is at offset 0.
     """
 
     offset: int
@@ -41,6 +43,7 @@ class Leaf:
     signed: bool = False
     convert: Callable[[bytes], Value] | None = None
     element: Shape | None = None
+    naming: Naming | None = None
 
     @property
     def size(self) -> int:
@@ -87,6 +90,8 @@ def slots(event: Event) -> tuple[Slot, ...]:
             of = shape(field.type, field.offset, field.offset + field.size)
             if field.format == "bool":
                 of = _truth(of)
+            if field.names is not None and isinstance(of, Leaf) and of.kind == "int":
+                of = Leaf(of.offset, of.code, "named", naming=Naming(field.names, of.size))
             if field.length is not None and field.c_type != "char":
                 of = _bytes(event.field(field.length).offset, field)
         else:
@@ -247,6 +252,8 @@ def finish(leaf: Leaf, got: int | float | bytes | bool | None) -> Value:
         return None
     if leaf.kind == "truth":
         return got != 0
+    if leaf.naming is not None:
+        return leaf.naming[int(got)]
     if leaf.kind.startswith("bits"):
         sign = 1 << leaf.width - 1 if leaf.signed else 0
         bits = ((got >> leaf.shift & (1 << leaf.width) - 1) ^ sign) - sign

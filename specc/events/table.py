@@ -15,9 +15,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import IO, Any, Final
+from functools import partial
+from typing import IO, Any, Final, TypeAlias
 
 from specc.events.decoder import Decoder
+from specc.events.formats import address_text, duration_text, errno_text, shown_address
 from specc.events.program import Compiled
 from specc.events.shape import Slot, Value
 from specc.events.text import Output, as_batch
@@ -29,20 +31,34 @@ _INDENT: Final = "    "
 _GAP: Final = "  "
 _WIDEST: Final = {"timestamp": 15, "comm": 15, "pid": 6, "tid": 6, "ppid": 6, "cpu": 3}
 
+# An address in the kernel to what is there, "vfs_read+0x12"; None where that is not known.
+Symbol: TypeAlias = Callable[[int], str | None]
+
 _BOLD, _RED, _OFF = "\x1b[1m", "\x1b[31m", "\x1b[0m"
 
 
 class _Column:
-    """A column: its title, how a value is shown, and the width that its values have needed so far."""
+    """A column: its title, how a value is shown, and the width that its values have needed so far. What is shown is the
+    record's value, or its bytes, where `raw` says which."""
 
-    __slots__ = ("key", "right", "show", "title", "width")
+    __slots__ = ("key", "raw", "right", "show", "title", "width")
 
-    def __init__(self, title: str, key: str, show: Callable[[Any], str], width: int, *, right: bool) -> None:
+    def __init__(
+        self,
+        title: str,
+        key: str,
+        show: Callable[[Any], str],
+        width: int,
+        *,
+        right: bool,
+        raw: slice | None = None,
+    ) -> None:
         self.title = title
         self.key = key
         self.show = show
         self.width = max(width, len(title))
         self.right = right
+        self.raw = raw
 
 
 class TableWriter:
@@ -54,8 +70,10 @@ class TableWriter:
         colour: bool = False,
         width: int | None = None,
         wall_offset_ns: int = 0,
+        symbol: Symbol | None = None,
     ) -> None:
         self._decoder = decoder
+        self._symbol = symbol
         self._out = Output(stream)
         self._colour = colour
         self._width = width
@@ -69,7 +87,7 @@ class TableWriter:
         out: list[str] = []
         for record in batch:
             event = self._decoder.event_of(record)
-            self._row(event, event.build(record), out)
+            self._row(event, record, out)
         if out:
             self._out.text("\n".join(out) + "\n")
         return len(batch)
@@ -80,7 +98,8 @@ class TableWriter:
     def close(self) -> None:
         self.flush()
 
-    def _row(self, event: Compiled, values: dict[str, Any], out: list[str]) -> None:
+    def _row(self, event: Compiled, record: bytes | memoryview, out: list[str]) -> None:
+        values = event.build(record)
         number = event.event.number
         columns = self._columns.get(number)
         if columns is None:
@@ -91,7 +110,10 @@ class TableWriter:
             error = values.get(f"{column.key}_error")
             if error is not None:
                 failed.add(position)
-            text = f"!{error}" if error is not None else column.show(values[column.key])
+            value = values[column.key]
+            if column.raw is not None and value is not None:
+                value = bytes(record[column.raw])
+            text = f"!{error}" if error is not None else column.show(value)
             text += "…" if f"{column.key}_truncated" in values else ""
             column.width = max(column.width, len(text))
             shown.append(text)
@@ -152,15 +174,30 @@ class TableWriter:
             return _Column(name.upper(), name, _or_absent(str), _WIDEST.get(name, 0), right=True)
         assert slot.field.type is not None
         ctype, format_ = slot.field.type, slot.field.format
+        address = shown_address(ctype, format_, slot.field.size)
+        if address is not None:
+            raw = slice(slot.field.offset, slot.field.offset + address)
+            spell = partial(address_text, format_ or "")
+            return _Column(slot.key, slot.key, _or_absent(spell), 0, right=False, raw=raw)
+        if slot.field.names is not None:
+            return _Column(slot.key, slot.key, _or_absent(_plain), 0, right=False)
+        if format_ == "symbol" and self._symbol is not None:
+            return _Column(slot.key, slot.key, _or_absent(partial(_symbolic, self._symbol)), 0, right=False)
         if slot.field.length is not None and slot.field.c_type != "char":
             return _Column(slot.key, slot.key, _or_absent(str), 0, right=False)
         kind = bare(decay(ctype))
-        numeric = isinstance(kind, Int | Enum | Float) and format_ in (None, "dec")
+        numeric = isinstance(kind, Int | Enum | Float) and format_ in (None, "dec", "errno", "duration")
+        if isinstance(kind, Enum) and kind.members and format_ is None:
+            numeric = False
         return _Column(slot.key, slot.key, _or_absent(shower(ctype, format_)), 0, right=numeric)
 
     def _time(self, ns: int) -> str:
         whole = ns + self._offset
         return time.strftime("%H:%M:%S", time.localtime(whole // 10**9)) + f".{whole // 1000 % 10**6:06d}"
+
+
+def _symbolic(symbol: Symbol, value: int) -> str:
+    return symbol(value) or _pointer(value)
 
 
 def _or_absent(show: Callable[[Any], str]) -> Callable[[Any], str]:
@@ -177,8 +214,13 @@ def shower(ctype: CType, format_: str | None = None) -> Callable[[Any], str]:
         case "oct":
             octal = (1 << 8 * size_of(kind)) - 1
             return lambda v: f"0{v & octal:o}" if v else "0"
-        case "pointer":
+        case "pointer" | "symbol":
             return _pointer
+        case "errno":
+            plain, size = shower(ctype), size_of(kind)
+            return lambda v: errno_text(v, size, plain(v))
+        case "duration":
+            return duration_text
         case "char":
             return lambda v: printable(repr(chr(v))) if 0 <= v < 128 else str(v)
         case "dec":
@@ -188,7 +230,9 @@ def shower(ctype: CType, format_: str | None = None) -> Callable[[Any], str]:
             return _pointer
         case Int(kind="bool"):
             return _plain
-        case Int() | Enum():
+        case Enum(members=members):
+            return _by_name(members)
+        case Int():
             return _plain
         case Record():
             return lambda v: _object(kind, v)
@@ -203,6 +247,11 @@ def shower(ctype: CType, format_: str | None = None) -> Callable[[Any], str]:
             return lambda v: f"[{' '.join(map(each, v))}]"
         case _:
             return _plain
+
+
+def _by_name(members: tuple[tuple[str, int], ...]) -> Callable[[Any], str]:
+    names = {value: name for name, value in reversed(members)}
+    return lambda v: printable(names[v]) if v in names else str(v)
 
 
 def _pointer(value: int) -> str:
@@ -237,7 +286,7 @@ def _members(record: Record, value: dict[str, Any]) -> Iterable[str]:
     for member in record.members or ():
         inner = bare(member.type)
         if member.name and member.name in value:
-            show = _plain if member.bit_width is not None else shower(member.type)
+            show = shower(member.type) if member.bit_width is None or isinstance(inner, Enum) else _plain
             yield f"{member.name}={show(value[member.name])}"
         elif not member.name and isinstance(inner, Record):
             yield from _members(inner, value)

@@ -7,7 +7,7 @@ writer.flush()
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import IO, Any, Final, Protocol
 
 from specc.describe import Description
@@ -38,10 +38,11 @@ def open_writer(
     colour: bool = False,
     width: int | None = None,
     wall_offset_ns: int = 0,
+    symbol: Callable[[int], str | None] | None = None,
 ) -> Writer:
     """A writer of one of FORMATS. `colour`, `width` (None: as wide as it gets) and `wall_offset_ns`, which is
-    CLOCK_REALTIME - CLOCK_MONOTONIC, are the table's: the other formats give times as the kernel does. Raises Stop
-    when "arrow" or "parquet" lack what they need."""
+    CLOCK_REALTIME - CLOCK_MONOTONIC, are the table's: the other formats give times as the kernel does. So is `symbol`,
+    which says what is at an address in the kernel. Raises Stop when "arrow" or "parquet" lack what they need."""
     require(format)
     decoder = Decoder(description)
     match format:
@@ -56,7 +57,9 @@ def open_writer(
         case "table":
             from specc.events.table import TableWriter
 
-            return TableWriter(decoder, stream, colour=colour, width=width, wall_offset_ns=wall_offset_ns)
+            return TableWriter(
+                decoder, stream, colour=colour, width=width, wall_offset_ns=wall_offset_ns, symbol=symbol
+            )
         case "arrow" | "parquet":
             return _columnar(format, decoder, stream)
         case _:

@@ -9,7 +9,7 @@ eightbytes with its padding cut to zero, so that no stray kernel byte leaves wit
 
 from __future__ import annotations
 
-from specc.ir import ALL_BITS, Event, Field, Role
+from specc.ir import ALL_BITS, Event, Field, Names, Role
 from specc.layout import data_mask
 from specc.noun import dataclass
 from specc.prototype import BitInt, CType, Enum, Float, Int, Pointer, bare, decay, size_of
@@ -70,6 +70,7 @@ class Planned:
     key: str = ""
     place: str = ""
     length: str | None = None
+    names: Names | None = None
 
 
 def lay_out_fields(planned: tuple[Planned, ...]) -> tuple[tuple[Field, ...], int]:
@@ -104,6 +105,7 @@ def lay_out_fields(planned: tuple[Planned, ...]) -> tuple[tuple[Field, ...], int
                 p.key,
                 p.place,
                 p.length,
+                p.names,
             )
         )
         offset += size
