@@ -106,11 +106,11 @@ class Maker:
 
     def scalar(self) -> Type:
         roll = self.random.random()
-        if roll < 0.55:
+        if roll < 0.5:
             return self.random.choice(INTEGERS)
-        if roll < 0.85:
+        if roll < 0.75:
             return Pointer(self.random.choice(TARGETS))
-        if roll < 0.91:
+        if roll < 0.83:
             return BOOL
         return Enum(self.fresh("e"), self.random.choice(ENUMS))
 
@@ -316,12 +316,13 @@ def other_integer(f: Function, maker: Maker) -> tuple[Function, str] | None:
     scalars = [i for i, (_, t) in enumerate(f.parameters) if isinstance(t, Plain | Enum | Pointer)]
     if not scalars:
         return None
-    at = maker.random.choice(scalars)
+    enums = [i for i in scalars if isinstance(f.parameters[i][1], Enum)]
+    at = maker.random.choice(enums if enums and maker.random.random() < 0.5 else scalars)
     name, old = f.parameters[at]
     new: Type
     match old:
         case Enum():
-            new = maker.random.choice((*INTEGERS[5:7], INTEGERS[7], BOOL))
+            new = maker.random.choice((*INTEGERS[5:8], BOOL))
         case Plain(size=size, signed=signed):
             alike = [i for i in (*INTEGERS, BOOL) if i.size == size and i != old]
             choices: list[Type] = [*alike, *(i for i in INTEGERS if i.size != size and i.signed == signed)]
