@@ -491,6 +491,10 @@ def test_ctrl_c(tmp_path: Path, scratch: Path, to: str) -> None:
             os.kill(pids()[0], signal.SIGINT)
     _, said = process.communicate(timeout=20)
     assert (process.returncode, said) == (130, b"")
+    # Those that the signal has ended are there until somebody takes note of it: of orphans, the first process does.
+    until = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in pids()) and time.monotonic() < until:
+        time.sleep(0.01)
     assert [pid for pid in pids() if Path(f"/proc/{pid}").exists()] == []
     assert list(scratch.iterdir()) == []
 
