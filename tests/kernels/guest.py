@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -92,10 +93,10 @@ class Specc:
         os.close(write)
         os.close(out)
 
-    def wait_for(self, words: bytes | None, patience: float) -> bool:
-        """Read stderr until the words are seen (True), or it is closed or time is up (False)."""
+    def wait_for(self, line: bytes | None, patience: float) -> bool:
+        """Read stderr until a line begins as `line` says (True), or it is closed or time is up (False)."""
         until = time.monotonic() + patience
-        while words is None or words not in self.said:
+        while line is None or not re.search(b"^" + line, self.said, re.MULTILINE):
             rest = until - time.monotonic()
             if rest <= 0 or not select.select([self._stderr], [], [], rest)[0]:
                 return False
@@ -155,7 +156,7 @@ def perform(run: dict[str, Any], triggers: str, folder: Path) -> dict[str, Any]:
     trigger = Trigger(triggers)
     arguments = [word.replace("{pid}", str(trigger.pid)) for word in run["arguments"]]
     specc = Specc(arguments, output, own=run.get("own", False))
-    attached = specc.wait_for(b"attached ", run.get("patience", 60.0))
+    attached = specc.wait_for(rb"attached \d", run.get("patience", 60.0))
     ready = time.monotonic() - started
     facts = [trigger.do(name) for name in run.get("triggers", ())] if attached else []
     result: dict[str, Any] = {"name": run["name"], "attached": attached, "facts": facts}

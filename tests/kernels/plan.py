@@ -286,14 +286,14 @@ def _runs_of_all(kernel: Kernel, built: Everywhere) -> list[dict[str, Any]]:
     """Of objects that were built once, for all kernels; each kernel is given the very same files."""
     runs: list[dict[str, Any]] = []
 
-    def run(name: str, *triggers: str, **options: Any) -> None:
-        arguments = ["run", str(built.objects[name]), "--format", "jsonl", "--pid", "{pid}"]
+    def run(name: str, *triggers: str, more: Sequence[str] = (), **options: Any) -> None:
+        arguments = ["run", str(built.objects[name]), "--format", "jsonl", "--pid", "{pid}", *more]
         runs.append({"name": name, "arguments": arguments, "triggers": list(triggers), "sum": True, **options})
 
     run("one-clang", *everywhere.TRIGGERS)
     run("one-zig", *everywhere.TRIGGERS, end="process")
     run("trampolines-of-all", *everywhere.TRIGGERS)
-    run("elsewhere", "mlock")
+    run("elsewhere", "mlock", more=["-v"])
     run("lacking", "mlock")
     run("unforeseen", "mlock")
     run("isra", "link")

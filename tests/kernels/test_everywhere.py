@@ -109,6 +109,8 @@ def test_an_object_of_one_kernel_is_right_on_others(on: Results) -> None:
     event = _pinned(on, "elsewhere")
     assert (event["nr_pages"], event["locked"] >> 48 >= 0xFF00) == (37, True)
     assert event["locked"] % 4 == 0 and event["locked"] % PAGE != 0  # an `int` on a stack
+    told = f"__get_user_pages on this kernel: start rsi, nr_pages rdx, locked {LOCKED[on.plan.kernel.series]}\n"
+    assert told in on.run("elsewhere")["err"]
 
 
 _OLD = ("5.10", "6.1")
