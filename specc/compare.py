@@ -133,9 +133,13 @@ def argument_differences(a: Prototype, b: Prototype, names: Sequence[str]) -> tu
     pair = _Pair(a, b)
     wanted = [i for i, p in enumerate(a.parameters) if p.name in names]
     found = _arguments(pair, wanted)
+    if not found:
+        found = _signs(pair, wanted)
     result = type_difference(a.result, b.result)
     if result and "return" in names:
         found.append(pair.say("the result", spell(a.result), spell(b.result), result))
+    elif "return" in names and (lost := sign_lost(a.result, b.result)):
+        found.append(pair.say("the result", spell(a.result), spell(b.result), lost))
     elif result and wanted and any(isinstance(bare(t), Record) for t in (a.result, b.result)):
         # psABI 3.2.3: a result in memory takes the first register.
         found.append(pair.say("the result", spell(a.result), spell(b.result), "this may move all arguments"))
@@ -146,6 +150,17 @@ def argument_differences(a: Prototype, b: Prototype, names: Sequence[str]) -> tu
         if i not in wanted and _shape(decay(x.type)) != _shape(decay(y.type)):
             found.append(pair.say(_nth(i, x), spell(x.type), spell(y.type), "this moves later arguments"))
     return tuple(dict.fromkeys(found))
+
+
+def _signs(pair: _Pair, positions: Sequence[int]) -> list[str]:
+    """Where values of the second prototype's arguments would be told wrongly by the types of the first."""
+    found: list[str] = []
+    for i in positions:
+        if i < len(pair.b.parameters):
+            x, y = pair.a.parameters[i], pair.b.parameters[i]
+            if lost := sign_lost(decay(x.type), decay(y.type)):
+                found.append(pair.say(_nth(i, x), spell(x.type), spell(y.type), lost))
+    return found
 
 
 class _Pair:
