@@ -33,6 +33,8 @@ CONTEXT: Final[dict[str, tuple[str, int, int | None]]] = {  # name: C type, byte
     "mntns": ("__u32", 4, None),
     "pidns": ("__u32", 4, None),
 }
+ADDRESSES: Final = {"ipv4": 4, "ipv6": 16, "mac": 6}  # formats of whole structs and bytes, and how many bytes
+
 # These walk the task's own structs, and such a read can fail (a task that exits has no namespaces any more).
 FALLIBLE_CONTEXT: Final = ("ppid", "mntns", "pidns")
 

@@ -6,6 +6,7 @@ resolve(spec, sources, report)          # {"gup": Resolved(prototype, placement,
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from specc.noun import replace
 from specc.prototype import CType, Prototype, spell_prototype
 from specc.sources import RUNNING_TARGET, Target
 from specc.spec import KERNEL_KINDS, SYSCALL_KINDS, ProbeSpec, Spec, Word
+from specc.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from specc.btf import Btf
@@ -44,8 +46,23 @@ def resolve(spec: Spec, sources: Sources, report: Report, surveys: list[Survey] 
             continue
         if known is not None:
             source = portable_source(known.prototype, Path(spec.path).parent)
-            found[probe.name.text] = replace(known, prototype=replace(known.prototype, source=source))
+            words = Vocabulary(
+                index, partial(sources.macros, spec), partial(_kernels, probe, spec, sources), known.prototype
+            )
+            found[probe.name.text] = replace(
+                known, prototype=replace(known.prototype, source=source), constants=words.constants
+            )
     return found
+
+
+def _kernels(probe: ProbeSpec, spec: Spec, sources: Sources) -> tuple[Target, ...]:
+    """The kernels whose BTF may tell what values are called."""
+    if probe.kind not in KERNEL_KINDS | SYSCALL_KINDS:
+        return ()
+    try:
+        return sources.targets(spec) or (Target(RUNNING_TARGET, (sources.running_kernel(),)),)
+    except Stop:
+        return ()  # the header or the prototype was enough so far
 
 
 def _probe(

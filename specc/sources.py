@@ -18,7 +18,7 @@ from specc.noun import dataclass, field, replace
 
 if TYPE_CHECKING:
     from specc.btf import Btf
-    from specc.headers import HeaderIndex, Preprocessing
+    from specc.headers import HeaderIndex, Macros, Preprocessing
     from specc.prototype import Prototype
     from specc.spec import Spec
 
@@ -60,6 +60,7 @@ class Sources:
     dependencies: dict[str, None] = field(default_factory=dict)
     absent: dict[str, None] = field(default_factory=dict)
     _headers: dict[_Key, tuple[HeaderIndex, tuple[str, ...]] | Stop] = field(default_factory=dict)
+    _macros: dict[_Key, Macros] = field(default_factory=dict)
     _started: dict[_Key, Preprocessing] = field(default_factory=dict)
     _configs: Configs = field(default_factory=Configs)
     _targets: dict[tuple[TargetFile, ...], tuple[Target, ...]] = field(default_factory=dict)
@@ -94,6 +95,15 @@ class Sources:
         index, dependencies = found
         self.dependencies.update(dict.fromkeys(dependencies))
         return index
+
+    def macros(self, spec: Spec) -> Macros:
+        """The macros of a spec's headers."""
+        from specc.headers import Macros
+
+        key = _header_key(spec)
+        if key not in self._macros:
+            self._macros[key] = Macros(*key, self.preprocessor())
+        return self._macros[key]
 
     def _indexed(self, started: Preprocessing) -> tuple[HeaderIndex, tuple[str, ...]]:
         from specc.headers import HeaderIndex

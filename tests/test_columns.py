@@ -103,12 +103,14 @@ def test_arrow(description: Description, faults: bool) -> None:
     batch.validate(full=True)
     assert batch.schema == table.schema
     rows = [comparable(r) for r in batch.to_pylist()]
+    named = {(p.name, f.record_key) for p in description.probes for f in p.event.fields if f.names is not None}
     for row, record in zip(rows, given, strict=True):
         expected = decoder.decode(record)
         probe = expected["probe"]
         mine = {k: f"{probe}.{k}" if f"{probe}.{k}" in row else k for k in expected}
         for key, value in expected.items():
-            assert like(row[mine[key]], value), key
+            text = (probe, key) in named and isinstance(value, int)  # the column has names, and no numbers
+            assert like(row[mine[key]], str(value) if text else value), key
         assert all(v is None for k, v in row.items() if k not in mine.values())
     assert table.record_batch(batch_of([])).num_rows == 0
 

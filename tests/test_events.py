@@ -33,6 +33,7 @@ from specc.emit import emit_header
 from specc.events import Decoder, open_writer
 from specc.events.program import dumps
 from specc.ir import Event, Field, Program, Role
+from specc.noun import replace
 from specc.pipeline import Session, front
 from specc.prototype import (
     BOOL,
@@ -304,9 +305,10 @@ def check_against_c(program: Program, includes: str, tmp_path: Path, rng: random
     said = subprocess.run([binary], input=b"".join(inputs), stdout=subprocess.PIPE, check=True).stdout
     answers = iter(said.decode().splitlines())
     decoder = Decoder(description)
+    numbers = Decoder(without_names(description))
     schema = jsonschema.Draft202012Validator(record_schema(program))
     for record in inputs:
-        got = decoder.decode(record)
+        got = numbers.decode(record)
         event = description.probes[int.from_bytes(record[:4], "little")].event
         assert got.pop("probe") == event.probe
         cuts = {k: got.pop(k) for k in list(got) if k.endswith("_truncated")}
@@ -317,6 +319,15 @@ def check_against_c(program: Program, includes: str, tmp_path: Path, rng: random
     for record in inputs[:20]:
         schema.validate(decoder.decode(record))
     check_writers(description, inputs)
+
+
+def without_names(description: Description) -> Description:
+    """With numbers in the records: C knows of no names. tests/test_formats.py has those."""
+
+    def plain(event: Event) -> Event:
+        return replace(event, fields=tuple(replace(f, names=None) for f in event.fields))
+
+    return replace(description, probes=tuple(replace(p, event=plain(p.event)) for p in description.probes))
 
 
 def check_writers(description: Description, records: list[bytes]) -> None:

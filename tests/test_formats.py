@@ -8,6 +8,7 @@ import json
 import os
 import random
 import struct
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -39,6 +40,7 @@ from specc.prototype import (
     Typedef,
 )
 from specc.records import record_schema
+from specc.run.symbols import open_symbols
 
 MODE = Names("enum", "enum mode", (("OFF", 0), ("ON", 1), ("ALIAS", 1), ("BAD", -1)))
 OPEN = Names(
@@ -304,3 +306,46 @@ def test_symbols() -> None:
 )  # fmt: skip
 def test_durations(ns: int, shown: str) -> None:
     assert duration_text(ns) == shown
+
+
+def test_symbols_of_a_kernel(tmp_path: Path) -> None:
+    path = tmp_path / "kallsyms"
+    path.write_text(
+        "0000000000001000 A irq_stack\nffffffff81000100 T vfs_read\nffffffff81000100 D data_there\n"
+        "ffffffff81000000 T first\nffffffff81000180 t helper\nffffffff82000000 D table\nffffffff82000000 T both\n"
+        "ffffffffc0000000 t in_module\t[mod]\nffffffffc0000040 d its_data\t[mod]\nffffffffc0000080 t last\t[mod]\n"
+    )
+    symbols = open_symbols(str(path))
+    assert symbols is not None
+    wanted = {
+        0x1000: None,
+        0xFFFFFFFF80FFFFFF: None,
+        0xFFFFFFFF81000000: "first",
+        0xFFFFFFFF810000FF: "first+0xff",
+        0xFFFFFFFF81000100: "vfs_read",
+        0xFFFFFFFF8100017F: "vfs_read+0x7f",
+        0xFFFFFFFF81000181: "helper+0x1",
+        0xFFFFFFFF81900000: None,  # no function is so long
+        0xFFFFFFFF82000000: "both",
+        0xFFFFFFFFC0000001: "in_module+0x1 [mod]",
+        0xFFFFFFFFC0000040: "its_data [mod]",
+        0xFFFFFFFFC0000041: None,
+        0xFFFFFFFFC001007F: "last+0xffff [mod]",
+        0xFFFFFFFFC0010080: None,
+    }
+    assert {address: symbols(address) for address in wanted} == wanted
+    path.write_text("0000000000000000 T vfs_read\n")
+    hidden = open_symbols(str(path))
+    assert hidden is not None and hidden(0) is None and hidden(0x1000) is None
+    assert open_symbols(str(tmp_path / "nothing")) is None
+
+
+def test_symbols_of_the_running_kernel() -> None:
+    if os.geteuid() or not os.path.exists("/proc/kallsyms"):
+        pytest.skip("not root: the kernel shows no addresses")
+    symbols = open_symbols()
+    found = [line.split() for line in Path("/proc/kallsyms").read_text().splitlines() if " T vfs_read" in line]
+    if symbols is None or not found:
+        pytest.skip("the running kernel has no symbol table")
+    [address] = [int(a, 16) for a, _, name in found if name == "vfs_read"]
+    assert (symbols(address), symbols(address + 1)) == ("vfs_read", "vfs_read+0x1")

@@ -23,7 +23,7 @@ LAYERS = (
     "spec declare records describe syscalls locate dwarf",
     "config",
     "lower emit events sources user_code survey",
-    "kernel_code lock",
+    "kernel_code lock vocabulary",
     "resolve show run",
     "pipeline matrix history",
     "commands",

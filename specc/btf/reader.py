@@ -175,6 +175,19 @@ class Btf:
             return self.base.constant(name) if self.base else None
         return self._single(name, sorted(values))
 
+    def constants(self, prefix: str) -> tuple[tuple[str, int], ...]:
+        """The enum constants that begin so; a name that has several values is nobody's choice."""
+        self.constant("")  # which finds all
+        names = [n for n in self._constants or () if n.startswith(prefix)]
+        found = {n: value for n in names if (value := self.constant(n)) is not None}
+        return tuple(({**dict(self.base.constants(prefix)), **found} if self.base else found).items())
+
+    def enums(self, name: str) -> list[str]:
+        """The tags of enums that are much like a name, and typedefs."""
+        ids = [*self.blob.ids_of_kind(_ENUMS), *self.blob.ids_of_kind({B.TYPEDEF})]
+        names = {self.blob.text(self.blob.record(i).name_offset) for i in ids}
+        return _near(name, names) + (self.base.enums(name) if self.base else [])
+
     def type_named(self, text: str) -> CType | None:
         """The type of a plain spelling: "struct page", "enum x", "u32", "unsigned long", with `*`s after it."""
         words = text.replace("*", " * ").split()

@@ -137,6 +137,7 @@ def _stream(session: Session, description: Description, options: argparse.Namesp
             output,
             colour=colour_wanted(output),
             width=width,
+            symbol=_symbols(description) if format_ == "table" else None,
             wall_offset_ns=time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC),
         )
         with stop_signals() as signals:
@@ -163,6 +164,16 @@ def _stream(session: Session, description: Description, options: argparse.Namesp
         if options.output is not None:
             output.close()
     return FINE
+
+
+def _symbols(description: Description) -> Callable[[int], str | None] | None:
+    """What tells the addresses in the kernel that the table shows, where it shows some. The file is opened while that is
+    still allowed."""
+    if any(f.format == "symbol" for p in description.probes for f in p.event.fields):
+        from specc.run.symbols import open_symbols
+
+        return open_symbols()
+    return None
 
 
 def output_format(options: argparse.Namespace) -> str:

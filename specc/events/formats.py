@@ -10,9 +10,8 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from specc.ir import ADDRESSES
 from specc.prototype import CType, size_of
-
-ADDRESSES: Final = {"ipv4": 4, "ipv6": 16, "mac": 6}  # and the bytes of one
 
 _MAX_ERRNO: Final = 4095  # include/linux/err.h
 

@@ -8,15 +8,17 @@ In: header files, or preprocessed text, or one declaration.  Out: `Prototype`s a
 
 The stages, one module each: `preprocess` (run `cc -E`), `scan` (chunks and line markers), `names` (what a chunk
 declares), `clean` (GNU C to what pycparser reads), `syntax` (trees, attributes in their places), `convert`, `records`
-and `constant` (trees to types and values), `index` (by name, on demand), `declaration` (the spec's `prototype:`).
+and `constant` (trees to types and values), `index` (by name, on demand), `macros` (those that are integers), `declaration` (the spec's `prototype:`).
 """
 
 from specc.headers.declaration import parse_declaration
 from specc.headers.index import HeaderIndex, parse_prototypes
+from specc.headers.macros import Macros
 from specc.headers.preprocess import Preprocessed, Preprocessing, preprocess, start_preprocess
 
 __all__ = [
     "HeaderIndex",
+    "Macros",
     "Preprocessed",
     "Preprocessing",
     "parse_declaration",

@@ -148,6 +148,22 @@ class HeaderIndex:
         found = self._guarded(None, self.constant_of, name)
         return found[0] if found is not None else None
 
+    def constants(self, prefix: str) -> tuple[tuple[str, int], ...]:
+        """The enum constants that begin so, in the order of the text."""
+        words = dict.fromkeys(re.findall(rf"(?<![\w$]){re.escape(prefix)}\w*", self._scan.code))
+        values = ((word, self.constant(word)) for word in words)
+        return tuple((word, value) for word, value in values if value is not None)
+
+    def value(self, text: str) -> int | None:
+        """The value of an expression as C has it, None for what is no integer constant."""
+        try:
+            sub = HeaderIndex(text, "<value>", parent=self, well_known=True)
+            parsed, node = sub._syntax.operand(0, len(text))
+            found: int = self._guarded(None, sub._converter.integer, parsed, node)
+        except Stop:
+            return None
+        return found
+
     def records(self) -> list[tuple[str, str]]:
         """(kind, tag) of every record and enum that the text defines under a tag."""
         return list(self._tag_table())

@@ -154,8 +154,10 @@ def start_preprocess(
     *,
     places: Sequence[Location] = (),
     flags: Sequence[str] = (),
+    after: str = "",
 ) -> Preprocessing:
-    """Start the preprocessor. `places` says where each header is named in the spec, for errors about it.
+    """Start the preprocessor. `places` says where each header is named in the spec, for errors about it; `after` is text
+    that follows the headers.
 
     `<openssl/ssl.h>` is searched for like a system header. A header that exists is included by its path; any other
     name is left to the compiler's search in `include_dirs` and the system's directories. Raises Stop when a header cannot be a header, or the compiler does not start.
@@ -175,7 +177,7 @@ def start_preprocess(
         arguments.append(f"-D{name}={value}")
     arguments += [f"-I{_text(d)}" for d in include_dirs]
     source = tempfile.TemporaryFile()  # noqa: SIM115 - the child owns it
-    source.write("".join(lines).encode("utf-8", errors="surrogateescape"))
+    source.write("".join([*lines, after]).encode("utf-8", errors="surrogateescape"))
     source.seek(0)
     out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed by finish() and cancel()
     try:
@@ -202,8 +204,9 @@ def preprocess(
     *,
     places: Sequence[Location] = (),
     flags: Sequence[str] = (),
+    after: str = "",
 ) -> Preprocessed:
-    return start_preprocess(headers, include_dirs, defines, compiler, places=places, flags=flags).finish()
+    return start_preprocess(headers, include_dirs, defines, compiler, places=places, flags=flags, after=after).finish()
 
 
 def _text(path: Path) -> str:

@@ -317,6 +317,7 @@ def _event(
                 RETURN if value.name == RETURN_FIELD and not value.entry else "",
                 value.place,
                 length,
+                value.names,
             )
         )
     return lay_out_event(f"{spec.name}_{probe.name.text}_event", probe.name.text, number, tuple(planned))

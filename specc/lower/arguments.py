@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from specc.diagnostics import Location, Report, Stop, did_you_mean
-from specc.ir import ALL_BITS
+from specc.ir import ADDRESSES, ALL_BITS, Names
 from specc.lower.captures import Wanted
 from specc.lower.event import Storage, storage
 from specc.lower.memory import Behind, behind, unknown_behind, wants_memory
+from specc.lower.shown import Find, agreed_type, shown
 from specc.noun import dataclass, replace
 from specc.place import STACK, Argument, Piece, Placement, argument_names, place_text
 from specc.prototype import (
@@ -75,6 +76,8 @@ class Resolved:
     target: str = ""
     elsewhere: tuple[Elsewhere, ...] = ()
     build: str | None = None  # of the ELF file whose debug information the prototype or the places are from
+    # What an enum's values are called, or the constants with a prefix; None when there are none, which is reported.
+    constants: Find | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class Value:
     any_type: bool = False
     behind: Behind | None = None
     hidden: bool = False
+    names: Names | None = None
 
 
 def select(probe: ProbeSpec, known: Resolved | None, report: Report) -> list[Value] | None:
@@ -114,7 +118,12 @@ def select(probe: ProbeSpec, known: Resolved | None, report: Report) -> list[Val
     if probe.args is None:
         return _everything(probe, known)
     values = [_value(probe, spec, known, report) for spec in probe.args]
-    whole = [v for v in values if v is not None]
+    whole = [
+        replace(value, format=how.format, names=how.names)
+        for value, spec in zip(values, probe.args, strict=True)
+        if value is not None
+        and (how := shown(spec, probe, value.type, value.behind, known.constants, report)) is not None
+    ]
     return whole + _sizes(probe, whole, known) if len(whole) == len(values) else None
 
 
@@ -228,7 +237,8 @@ def _memory_value(
     if found is None or not _check_size(probe, spec, found, known, report):
         return None
     for option in ("type", "format"):
-        if option in spec.option_where and not (option == "format" and found.kind == "object"):
+        address = found.kind == "bytes" and spec.format in ADDRESSES
+        if option in spec.option_where and not (option == "format" and (found.kind == "object" or address)):
             report.error(
                 "SP261", f"`{option}` is for the value itself, and `{spec.name}` records what it points to",
                 spec.option_where[option], help=f"leave `{option}` out",
@@ -289,7 +299,7 @@ def _read_as(spec: ArgumentSpec, declared: CType, known: Resolved) -> CType:
 
 
 def _argument_value(probe: ProbeSpec, name: str, argument: Argument, known: Resolved, spec: ArgumentSpec) -> Value:
-    ctype = decay(_read_as(spec, argument.type, known))
+    ctype = agreed_type(decay(_read_as(spec, argument.type, known)), _elsewhere(name, known))
     form = storage(ctype)
     field = spec.as_name or name
     place, reason = place_text(argument.pieces), argument.reason
@@ -309,6 +319,16 @@ def _argument_value(probe: ProbeSpec, name: str, argument: Argument, known: Reso
         field, ctype, form, wanted, True, spec.optional, spec.format, declaration, place, reason, spec.where,
         name, argument.type, spec.type is not None,
     )  # fmt: skip
+
+
+def _elsewhere(name: str, known: Resolved) -> list[CType]:
+    """The argument's types on the further targets."""
+    return [
+        argument.type
+        for other in known.elsewhere
+        for found, argument in zip(argument_names(other.placement), other.placement.arguments, strict=True)
+        if found == name
+    ]
 
 
 def _first_elsewhere(name: str, known: Resolved) -> Resolved | None:
@@ -370,7 +390,11 @@ def _check_options(spec: ArgumentSpec, declared: CType, known: Resolved, report:
             spec.where,
             help=_CHAR_HELP,
         )
-    if spec.format is not None and not isinstance(bare(ctype), Int | Enum | Pointer | BitInt):
+    if (
+        spec.format is not None
+        and spec.format not in ADDRESSES
+        and not isinstance(bare(ctype), Int | Enum | Pointer | BitInt)
+    ):
         fine = False
         kind = "a floating value" if isinstance(bare(ctype), Float) else f"`{spell(ctype)}`"
         report.error(
@@ -426,7 +450,7 @@ def _return_problem(probe: ProbeSpec, known: Resolved) -> tuple[str, str, str | 
 
 def _return_value(probe: ProbeSpec, known: Resolved, spec: ArgumentSpec) -> Value:
     result = known.placement.result
-    ctype = decay(_read_as(spec, result.type, known))
+    ctype = agreed_type(decay(_read_as(spec, result.type, known)), [e.prototype.result for e in known.elsewhere])
     form = storage(ctype)
     field = spec.as_name or RETURN_FIELD
     if probe.kind in TRAMPOLINE_KINDS:

@@ -25,8 +25,7 @@ SCHEMA_FILE: Final = Path(__file__).parent.parent / "spec.schema.json"
 PLANNED_KINDS: Final = frozenset(("tracepoint", "raw_tracepoint", "usdt"))
 PLANNED: Final[Mapping[str, frozenset[str]]] = {
     "probe": PLANNED_KINDS | {"where", "aggregate", "stack", "sample", "limit"},
-    "options": frozenset(("field", "enum", "flags")),
-    "format": frozenset(("symbol", "errno", "ipv4", "ipv6", "mac")),
+    "options": frozenset(("field",)),
 }
 
 _ANNOTATIONS: Final = {"$schema", "title", "description", "default", "examples", "$defs"}

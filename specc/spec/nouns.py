@@ -44,6 +44,7 @@ class ArgumentSpec:
     """One wanted argument. `where` is its name's place; `option_where` has the place of each option's value.
 
     `string` is the room for a string behind the pointer, in bytes with the NUL. `memory` is "user" or "kernel".
+    `enum` and `flags` say where the names of its values are from.
     """
 
     name: str
@@ -57,6 +58,8 @@ class ArgumentSpec:
     bytes: BytesSpec | None = None
     deref: bool = False
     memory: str | None = None
+    enum: Word | None = None
+    flags: Word | None = None
 
     @property
     def field(self) -> str:

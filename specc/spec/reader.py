@@ -337,6 +337,8 @@ class _Reader:
             bytes=self.bytes_of(options["bytes"]) if "bytes" in options else None,
             deref="deref" in options and options["deref"].value is True,
             memory=_text(options["memory"]) if "memory" in options else None,
+            enum=Word(_text(options["enum"]), options["enum"].where) if "enum" in options else None,
+            flags=Word(_text(options["flags"]), options["flags"].where) if "flags" in options else None,
         )
 
     def bytes_of(self, node: Node) -> BytesSpec:

@@ -506,10 +506,10 @@ const char specc_description[] SEC(".specc") =
 	"\"declaration\": {\"name\": \"in_kernel\", \"result\": \"long\", \"parameters\": [[\"name\", {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"char\"}}], [\"data\", {\"pointer\": \"void\"}], [\"count\", {\"typedef\": \"size_t\", \"of\": \"unsigned long\"}], [\"number\", {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"long\"}}], [\"text\", {\"pointer\": \"char\"}]], \"source\": \"f.h:2\"},\n"
 	"\"used\": [\"name\"], \"event\": \"memory_timed_event\", \"size\": 40, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
-	"{\"name\": \"latency\", \"at\": 8, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long long\"},\n"
+	"{\"name\": \"latency\", \"at\": 8, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long long\", \"format\": \"duration\"},\n"
 	"{\"name\": \"name_error\", \"at\": 16, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"name_length\", \"at\": 20, \"as\": \"__u32\", \"role\": \"length\"},\n"
 	"{\"name\": \"name\", \"at\": 24, \"as\": \"char\", \"count\": 16, \"role\": \"value\", \"type\": {\"array\": \"char\", \"count\": 16}, \"status\": \"name_error\", \"place\": \"*rdi\", \"length\": \"name_length\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 4884f67799d99db3 */
+/* specc: sha256 8f054b47988b8ffa */
