@@ -110,6 +110,7 @@ def make_plan(kernel: Kernel, folder: Path, triggers: Path, everywhere: Everywhe
             for kind, suffix in (("ksyscall", ""), ("kretsyscall", "_ret"))
         ],
         "small": _small(triggers),
+        "memory": _memory(),
     }  # fmt: skip
     for name, probes in names.items():
         _write(specs / f"{name}.yaml", name, probes)
@@ -206,6 +207,23 @@ def _small(triggers: Path) -> list[Mapping[str, Any]]:
     ]
 
 
+def _memory() -> list[Mapping[str, Any]]:
+    """What pointers lead to: the kernel's memory and a process's, at the entry and at the return."""
+    openat = "long openat(int dfd, const char *filename, int flags, unsigned short mode)"
+    user = {"memory": "user"}
+    return [
+        {"name": "locked", "kprobe": "__get_user_pages", "args": ["start", {"locked": {"deref": True}}]},
+        {"name": "opened", "kretsyscall": "openat", "prototype": openat,
+         "args": [{"filename": {"string": 20}}, "return", "latency"]},
+        {"name": "wrote", "kprobe": "vfs_write",
+         "args": [{"buf": {"bytes": {"size": "count", "max": 16}, **user}}, {"pos": {"deref": True}}, "count"]},
+        {"name": "read", "function": "vfs_read", "at": "return",
+         "args": [{"buf": {"bytes": {"size": "return"}, **user}}, {"pos": {"deref": True}}, "return"]},
+        {"name": "attribute", "kretprobe": "vfs_setxattr",
+         "args": [{"name": {"string": 32}}, {"value": {"bytes": {"size": "size", "max": 8}}}, "size", "latency"]},
+    ]  # fmt: skip
+
+
 def _parameters(prototype: str) -> list[str]:
     inside = prototype[prototype.index("(") + 1 : prototype.rindex(")")]
     return [parameter.replace("*", " ").split()[-1] for parameter in inside.split(",")]
@@ -238,6 +256,8 @@ def _runs(kernel: Kernel, objects: Mapping[str, Path], specs: Path) -> list[dict
     used = [c.trigger for c in CASES if c.function in _trampolines(kernel.series)]
     run("trampolines", object_of("trampolines", "zig"), *pid, triggers=[*dict.fromkeys(used), "epoll"])
     run("syscalls", object_of("syscalls", "clang"), *pid, triggers=["futex", "vmwrite", "sendfile"])
+    run("memory", object_of("memory", "clang"), *pid, triggers=["mlock", "memory", "xattr"])
+    run("memory-zig", object_of("memory", "zig"), *pid, triggers=["mlock", "memory", "xattr"])
     run("perfbuffer", object_of("perfbuffer", "zig"), *pid, triggers=["fallocate", "user"])
     # The whole command as a user types it: the spec is built inside, from the running kernel's BTF, for all processes.
     run("whole", str(specs / "small.yaml"), triggers=["fallocate"], own=True)

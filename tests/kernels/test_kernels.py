@@ -211,6 +211,31 @@ def test_system_calls(on: Results) -> None:
             assert {k: event.get(k) for k in right} == right
 
 
+@pytest.mark.parametrize("run", ["memory", "memory-zig"])
+def test_memory_behind_pointers(on: Results, run: str) -> None:
+    """Strings, bytes and numbers, of the kernel and of a process; on return probes as the function left them."""
+    facts, events = on.facts(run), on.events(run)
+    text = b"The quick brown fox jumps over the lazy dog"
+    (locked,) = (e for e in events["locked"] if e["start"] == facts["mlock"]["addr"])
+    assert locked["locked"] == 1
+    (opened,) = (e for e in events["opened"] if e["filename"] == "/dev/shm/specc-memo")
+    assert opened["filename_truncated"] is True and opened["return"] > 0
+    assert 0 < opened["latency"] < 10**10
+    (wrote,) = (e for e in events["wrote"] if e["count"] == len(text))
+    assert {k: wrote[k] for k in ("buf", "buf_truncated", "pos")} == {
+        "buf": text[:16].hex(), "buf_truncated": True, "pos": 0x100,
+    }  # fmt: skip
+    (read,) = (e for e in events["read"] if e["pos"] == 0x118)
+    assert {k: v for k, v in read.items() if k in ("buf", "return", "buf_truncated")} == {
+        "buf": text[4:24].hex(), "return": 20,
+    }  # fmt: skip
+    (attribute,) = events["attribute"]
+    assert {k: attribute[k] for k in ("name", "value", "value_truncated", "size")} == {
+        "name": "trusted.specc", "value": b"vvvvvvvv".hex(), "value_truncated": True, "size": 0x321,
+    }  # fmt: skip
+    assert attribute["latency"] > 0
+
+
 def _check_fallocate(events: Mapping[str, list[dict[str, Any]]]) -> None:
     call = {"mode": 1, "offset": 0x12345000, "len": 0x6789}
     for probe, wanted in (("vfs_fallocate", call), ("vfs_fallocate_ret", {**call, "return": 0})):
@@ -241,7 +266,7 @@ def test_both_compilers_objects_were_run(on: Results) -> None:
 
 @pytest.mark.parametrize(
     "run", [*(f"{spec}-{mode}" for mode in MODES for spec in ("functions", "user")),
-            "trampolines", "syscalls", "perfbuffer", "whole", "after-killed", "dry"]
+            "trampolines", "syscalls", "memory", "memory-zig", "perfbuffer", "whole", "after-killed", "dry"]
 )  # fmt: skip
 def test_nothing_is_lost_and_nothing_stays(on: Results, run: str) -> None:
     _mode(on, run)

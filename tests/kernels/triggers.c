@@ -392,6 +392,17 @@ static void do_xattr(void)
 	unlink(path);
 }
 
+static void do_memory(void)
+{
+	static char text[] = "The quick brown fox jumps over the lazy dog", back[64];
+	int fd = scratch("/dev/shm/specc-memory-of-a-name");
+	fact("wrote", pwrite(fd, text, 43, 0x100));
+	memset(back, 'b', sizeof(back)); /* so that it is in memory */
+	result(pread(fd, back, 20, 0x104));
+	close(fd);
+	unlink("/dev/shm/specc-memory-of-a-name");
+}
+
 static void do_mknod(void)
 {
 	umask(0);
@@ -635,7 +646,7 @@ static const struct {
 	{"ppoll", do_ppoll}, {"setsockopt", do_setsockopt}, {"getsockopt", do_getsockopt}, {"chown", do_chown},
 	{"rtc", do_rtc}, {"movepages", do_movepages}, {"mprotect", do_mprotect}, {"uffd", do_uffd},
 	{"fallocate", do_fallocate}, {"sendfile", do_sendfile}, {"epoll", do_epoll}, {"threads", do_threads},
-	{"wake", do_wake}, {"truncate", do_truncate}, {"xattr", do_xattr}, {"mknod", do_mknod}, {"mkdir", do_mkdir},
+	{"wake", do_wake}, {"truncate", do_truncate}, {"xattr", do_xattr}, {"memory", do_memory}, {"mknod", do_mknod}, {"mkdir", do_mkdir},
 	{"exchange", do_exchange}, {"access", do_access}, {"statx", do_statx}, {"receive", do_receive}, {"huge", do_huge},
 	{"brk", do_brk}, {"mtu", do_mtu}, {"tty", do_tty}, {"tun", do_tun}, {"user", do_user},
 	{"firstbyte", do_firstbyte},
