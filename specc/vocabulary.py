@@ -3,8 +3,8 @@
     Vocabulary(index, macros, targets, prototype).constants(Word("FOLL_", where), report)
     # (("FOLL_WRITE", 1), ...), or None when there is nothing of that name, which is reported
 
-The headers of a spec go first, as they do for prototypes; then the enums that the prototype itself speaks of; then BTF,
-where the enums of all targets are held against one another.
+The headers of a spec go first, as they do for prototypes; then BTF, where the enums of all targets are held against one
+another; then the enums that the prototype itself speaks of, which is what debug information tells.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Vocabulary:
 
     def constants(self, word: Word, report: Report) -> Constants | None:
         name = word.text
-        found = self._enum_of_headers(name) or _enum_of(self.prototype, name)
+        found = self._enum_of_headers(name)
         if found is not None:
             return found.members
         prefix = name.endswith("_")
@@ -56,6 +56,9 @@ class Vocabulary:
                     word.where, notes=[f"{'; '.join(left[:_MOST_SAID])}{more}"],
                 )  # fmt: skip
             return kept
+        found = _enum_of(self.prototype, name)
+        if found is not None:
+            return found.members
         self._nothing(word, prefix, report)
         return None
 

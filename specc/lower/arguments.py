@@ -251,8 +251,9 @@ def _memory_value(
         )  # fmt: skip
         return None
     what = {"string": "the string at", "bytes": "the memory at", "object": "what is at"}[found.kind]
+    others = [p.target for t in _elsewhere(spec.name, known) if isinstance(p := bare(decay(t)), Pointer)]
     return replace(
-        pointer, type=found.type, storage=_room(found), behind=found, declaration=f"{what} {pointer.declaration}",
+        pointer, type=agreed_type(found.type, others), storage=_room(found), behind=found, declaration=f"{what} {pointer.declaration}",
         place=f"*{pointer.place}",
     )  # fmt: skip
 

@@ -179,8 +179,14 @@ def _by_value(constants: Mapping[str, int]) -> dict[int, list[str]]:
 
 
 def agreed_type(ctype: CType, others: Sequence[CType]) -> CType:
-    """An enum type with only the names that the same argument's types on other kernels agree on."""
+    """The type, its enums with only the names that the same argument's types on other kernels agree on."""
     match ctype:
+        case Record() if ctype.members is not None:
+            records = [dict(_named(r)) for other in others if isinstance(r := bare(other), Record)]
+            inside = tuple(
+                replace(m, type=agreed_type(m.type, [r[m.name] for r in records if m.name in r])) for m in ctype.members
+            )
+            return ctype if inside == ctype.members else replace(ctype, members=inside)
         case Typedef(target=target) | Qualified(target=target):
             made = agreed_type(target, others)
             return ctype if made is target else replace(ctype, target=made)
@@ -192,3 +198,7 @@ def agreed_type(ctype: CType, others: Sequence[CType]) -> CType:
             return replace(ctype, members=kept)
         case _:
             return ctype
+
+
+def _named(record: Record) -> Iterable[tuple[str, CType]]:
+    return ((m.name, m.type) for m in record.members or () if m.name)

@@ -768,7 +768,7 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"buf_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"buf_length\", \"at\": 8, \"as\": \"__u32\", \"role\": \"length\"},\n"
 	"{\"name\": \"buf\", \"at\": 12, \"as\": \"__u8\", \"count\": 16, \"role\": \"value\", \"type\": {\"array\": \"unsigned char\", \"count\": 16}, \"status\": \"buf_error\", \"place\": \"*rsi\", \"length\": \"buf_length\"},\n"
-	"{\"name\": \"latency\", \"at\": 32, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long long\"}\n"
+	"{\"name\": \"latency\", \"at\": 32, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long long\", \"format\": \"duration\"}\n"
 	"]},\n"
 	"{\"name\": \"begun\", \"kind\": \"kprobe\", \"function\": \"vfs_read\", \"symbol\": \"x_begun\",\n"
 	"\"declaration\": {\"name\": \"vfs_read\", \"result\": {\"typedef\": \"ssize_t\", \"of\": {\"typedef\": \"__kernel_ssize_t\", \"of\": {\"typedef\": \"__kernel_long_t\", \"of\": \"long\"}}}, \"parameters\": [[\"file\", {\"pointer\": 3}], [\"buf\", {\"pointer\": \"char\"}], [\"count\", {\"typedef\": \"size_t\", \"of\": {\"typedef\": \"__kernel_size_t\", \"of\": {\"typedef\": \"__kernel_ulong_t\", \"of\": \"unsigned long\"}}}], [\"pos\", {\"pointer\": {\"typedef\": \"loff_t\", \"of\": {\"typedef\": \"__kernel_loff_t\", \"of\": \"long long\"}}}]], \"source\": \"BTF of 5.10.btf\"},\n"
@@ -783,4 +783,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"buf\", \"at\": 24, \"as\": \"char\", \"count\": 8, \"role\": \"value\", \"type\": {\"array\": \"char\", \"count\": 8}, \"status\": \"buf_error\", \"place\": \"*rsi\", \"length\": \"buf_length\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 0779ed9fbe7986ff */
+/* specc: sha256 05708772916aea0b */
