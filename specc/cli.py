@@ -68,7 +68,7 @@ def _parser(only: str | None = None) -> argparse.ArgumentParser:
     build = command("build", "compile specs to libbpf C, a header and a BPF object", source)
     build.add_argument("specs", nargs="*", metavar="SPEC or DIR", help="default: the directory specs")
     build.add_argument("-o", "--output", default="generated", metavar="DIR", help="where the files go; default: generated")  # fmt: skip
-    build.add_argument("--emit", default="c,obj,header", metavar="LIST", help="which files: c, obj, header, jsonschema (of the records), separated by commas; default: c,obj,header")  # fmt: skip
+    build.add_argument("--emit", default="c,obj,header", metavar="LIST", help="which files: c, obj, header, python (a module that reads the events), jsonschema (of their records), separated by commas; default: c,obj,header")  # fmt: skip
     build.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is missing, stale, edited or orphaned")  # fmt: skip
     build.add_argument("--diff", action="store_true", help="write nothing; print how the files differ from what they would be")  # fmt: skip
     build.add_argument("--locked", action="store_true", help="write nothing unless the specs give what specc.lock says")  # fmt: skip

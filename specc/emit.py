@@ -40,7 +40,7 @@ from specc.place import GENERAL_REGISTERS, NOWHERE, REGISTER_CODES
 from specc.prototype import Float, bare
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 _HERE = Path(__file__).parent
 # In a wheel the templates are inside the package; in a checkout they are beside it.
@@ -215,6 +215,10 @@ def _helpers(program: Program, contexts: set[str]) -> list[str]:
         if probe.timed or any(isinstance(s.source, Now) for s in timed):
             used |= {"bpf_ktime_get_ns"}
     return [text for name, text in _HELPERS.items() if name in used]
+
+
+def template(name: str) -> Template:
+    return _environment().get_template(name)
 
 
 def prepare() -> None:

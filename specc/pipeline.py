@@ -98,4 +98,8 @@ def emit_all(program: Program, wanted: Sequence[str] = ()) -> Texts:
         from specc.records import schema_text
 
         consumers["jsonschema"] = seal(schema_text(program), "json")
+    if "python" in wanted:
+        from specc.consumer import emit_python
+
+        consumers["python"] = seal(emit_python(program), "python")
     return Texts(program.name, seal(emit(program)), seal(emit_header(program)), consumers)

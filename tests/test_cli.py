@@ -84,8 +84,8 @@ def _inputs(project: Path) -> dict[str, bytes]:
         (["build", "--nonsense"], "unrecognized arguments: --nonsense"),
         (["build", "-j", "0"], "0 is not a positive number"),
         (["build", "-j", "x"], "argument -j/--jobs"),
-        (["build", "--emit", "c,objekt"], "--emit takes c, obj, header, jsonschema, not `objekt`"),
-        (["build", "--emit", ""], "--emit takes c, obj, header, jsonschema, not ``"),
+        (["build", "--emit", "c,objekt"], "--emit takes c, obj, header, python, jsonschema, not `objekt`"),
+        (["build", "--emit", ""], "--emit takes c, obj, header, python, jsonschema, not ``"),
         (["build", "--output-format", "xml"], "argument --output-format"),
         (["show"], "name a function or a spec, or give --all"),
         (["show", "f", "--format", "yaml"], "argument --format"),
@@ -151,7 +151,7 @@ def test_build_writes_three_files_and_then_none(project: Path) -> None:
         ("header,c", ["demo.bpf.c", "demo.h"]),
         ("obj", ["demo.bpf.o"]),
         ("obj,c,header,c", ["demo.bpf.c", "demo.bpf.o", "demo.h"]),
-        ("jsonschema", ["demo.schema.json"]),
+        ("jsonschema,python", ["demo.schema.json", "demo_events.py"]),
     ],
 )
 def test_emit_chooses_files(emit: str, made: list[str], project: Path) -> None:

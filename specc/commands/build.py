@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from specc.survey import Survey
 
 # What --emit can ask for, and how the file's name ends after the spec's.
-EMITS = {"c": ".bpf.c", "obj": ".bpf.o", "header": ".h", "jsonschema": ".schema.json"}
+EMITS = {"c": ".bpf.c", "obj": ".bpf.o", "header": ".h", "python": "_events.py", "jsonschema": ".schema.json"}
 
 
 class Job:
