@@ -493,6 +493,15 @@ those who read the events can stay as they are
     assert (done.code, done.out) == (0, "the events are the same\n")
 
 
+def test_a_value_by_name_is_no_number_any_more(project: Path) -> None:
+    (project / "specs/g.h").write_text("enum mode { OFF, ON };\n" + HEADER)
+    (project / "specs/g.yaml").write_text(SPEC_G.replace("[p, return]", "[p, b, return]"))
+    (project / "specs/new.yaml").write_text(SPEC_G.replace("[p, return]", "[p, {b: {enum: mode}}, return]"))
+    done = run(project, "diff", "specs/g.yaml", "specs/new.yaml")
+    assert done.code == 1
+    assert "  breaks  g: `b` is `int as enum mode`, it was `int`\n" in done.out
+
+
 def test_diff_of_two_locks(project: Path) -> None:
     assert run(project, "lock", "--emit", "c,header").code == 0
     shutil.copy(project / "specc.lock", project / "old")

@@ -349,6 +349,7 @@ def _names(row: dict[str, Json]) -> Names:
     kind = _take(row, "kind", str)
     _Damage.unless(kind in ("enum", "flags"), f"`{kind}` is no way to name values")
     members = tuple((_take({"name": n}, "name", str), _take({"value": v}, "value", int)) for n, v in _pairs(row))
+    _Damage.unless(all(name and name.isprintable() for name, _ in members), "a name is no text for a person")
     return Names(kind, _take(row, "source", str), members)
 
 

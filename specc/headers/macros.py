@@ -16,7 +16,7 @@ from typing import Final
 from specc.headers.index import HeaderIndex
 from specc.headers.preprocess import preprocess
 
-_DIRECTIVE: Final = re.compile(r"^#(define|undef) ([A-Za-z_]\w*)(?![\w(])", re.M)
+_DIRECTIVE: Final = re.compile(r"^#(define|undef) ([A-Za-z_]\w*)(?![\w(])", re.M | re.A)
 _VALUE: Final = re.compile(r"^__specc_value\((\d+)\)(.*)$", re.M)
 
 

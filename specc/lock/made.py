@@ -78,6 +78,8 @@ def _fields(event: Event) -> Iterator[LockedField]:
         ctype = spell(field.type) if field.type is not None else field.c_type
         if field.type is None and field.count is not None:
             ctype += f"[{field.count}]"
+        if field.names is not None:
+            ctype += f" as {field.names.kind} {field.names.source}"  # who reads records has text, and not a number
         yield LockedField(field.offset, field.size, field.record_key, ctype, field.absent_bit)
         if field.type is not None:
             yield from _members(field.type, field.offset, field.record_key)
