@@ -19,19 +19,23 @@ struct tls_write_event {
 	__u32 tid;
 	char comm[16];
 	__u64 ssl; /* void *ssl */
-	__u64 buf; /* const void *buf */
+	__s32 buf_error; /* 0, or the negative errno that kept buf from being read */
+	__u32 buf_length; /* bytes, as were meant; what does not fit is cut */
+	__u8 buf[64]; /* the memory at const void *buf */
 	__s32 num; /* int num */
 	__u8 __pad1[4];
 };
-_Static_assert(sizeof(struct tls_write_event) == 64, "size of struct tls_write_event");
+_Static_assert(sizeof(struct tls_write_event) == 128, "size of struct tls_write_event");
 _Static_assert(offsetof(struct tls_write_event, probe) == 0, "tls_write_event.probe");
 _Static_assert(offsetof(struct tls_write_event, timestamp) == 8, "tls_write_event.timestamp");
 _Static_assert(offsetof(struct tls_write_event, pid) == 16, "tls_write_event.pid");
 _Static_assert(offsetof(struct tls_write_event, tid) == 20, "tls_write_event.tid");
 _Static_assert(offsetof(struct tls_write_event, comm) == 24, "tls_write_event.comm");
 _Static_assert(offsetof(struct tls_write_event, ssl) == 40, "tls_write_event.ssl");
-_Static_assert(offsetof(struct tls_write_event, buf) == 48, "tls_write_event.buf");
-_Static_assert(offsetof(struct tls_write_event, num) == 56, "tls_write_event.num");
+_Static_assert(offsetof(struct tls_write_event, buf_error) == 48, "tls_write_event.buf_error");
+_Static_assert(offsetof(struct tls_write_event, buf_length) == 52, "tls_write_event.buf_length");
+_Static_assert(offsetof(struct tls_write_event, buf) == 56, "tls_write_event.buf");
+_Static_assert(offsetof(struct tls_write_event, num) == 120, "tls_write_event.num");
 
 struct tls_written_event {
 	__u32 probe; /* 1: written */
@@ -55,4 +59,4 @@ _Static_assert(offsetof(struct tls_written_event, num) == 48, "tls_written_event
 _Static_assert(offsetof(struct tls_written_event, return_value) == 52, "tls_written_event.return_value");
 
 #endif
-/* specc: sha256 4ad2a0698b9e4a8c */
+/* specc: sha256 2657450e30d162f9 */
