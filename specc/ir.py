@@ -56,7 +56,7 @@ class Names:
     """What an integer's values are called in records: each value ("enum"), or its bits ("flags").
 
     `source` is what the spec calls them: an enum, or a prefix. The values are as the field has them: cut to its width, with
-    its sign; of two names with one value the first is taken.
+    its sign, and each has one name.
     """
 
     kind: str

@@ -84,7 +84,7 @@ def shown(
 
 
 def in_width(constants: Iterable[tuple[str, int]], kind: Int | Enum, *, flags: bool) -> Constants:
-    """The constants as an integer of this type has them; those that it cannot have are left out.
+    """The constants as an integer of this type has them, of two with one value the first; what it cannot have is left out.
 
     Bits are bits, whatever the sign. A value equals a constant as C compares them: what is narrower than an `int` becomes
     one (C11 6.3.1.1p2), so that 255 is no `signed char`, while -1 and 0xffffffff are the same `unsigned int`.
@@ -93,12 +93,12 @@ def in_width(constants: Iterable[tuple[str, int]], kind: Int | Enum, *, flags: b
     low, high = -(1 << bits - 1), 1 << bits
     if bits < 32 and not flags:
         low, high = (low, 1 << bits - 1) if kind.signed else (0, high)
-    kept = []
+    kept: dict[int, str] = {}
     for name, value in constants:
         if low <= value < high:
             cut = value & (1 << bits) - 1
-            kept.append((name, cut - (1 << bits) if kind.signed and cut >> bits - 1 else cut))
-    return tuple(kept)
+            kept.setdefault(cut - (1 << bits) if kind.signed and cut >> bits - 1 else cut, name)
+    return tuple((name, value) for value, name in kept.items())
 
 
 def _check_format(

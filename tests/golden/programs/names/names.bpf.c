@@ -333,10 +333,10 @@ const char specc_description[] SEC(".specc") =
 	"{\"record\": \"struct\", \"tag\": \"in6_addr\", \"size\": 16, \"align\": 1, \"members\": [[\"s6\", {\"array\": \"unsigned char\", \"count\": 16}, 0]]}\n"
 	"],\n"
 	"\"names\": [\n"
-	"{\"kind\": \"enum\", \"source\": \"state\", \"members\": [[\"STATE_NONE\", 0], [\"STATE_OPEN\", 1], [\"STATE_ALSO_OPEN\", 1], [\"STATE_BAD\", -1]]},\n"
+	"{\"kind\": \"enum\", \"source\": \"state\", \"members\": [[\"STATE_NONE\", 0], [\"STATE_OPEN\", 1], [\"STATE_BAD\", -1]]},\n"
 	"{\"kind\": \"enum\", \"source\": \"shut_t\", \"members\": [[\"SHUT_RD_\", 1], [\"SHUT_WR_\", 2]]},\n"
 	"{\"kind\": \"flags\", \"source\": \"GUP_\", \"members\": [[\"GUP_WRITE\", 1], [\"GUP_FORCE\", 16], [\"GUP_PIN\", 524288], [\"GUP_BOTH\", 524289], [\"GUP_NONE\", 0]]},\n"
-	"{\"kind\": \"flags\", \"source\": \"state\", \"members\": [[\"STATE_NONE\", 0], [\"STATE_OPEN\", 1], [\"STATE_ALSO_OPEN\", 1], [\"STATE_BAD\", 255]]},\n"
+	"{\"kind\": \"flags\", \"source\": \"state\", \"members\": [[\"STATE_NONE\", 0], [\"STATE_OPEN\", 1], [\"STATE_BAD\", 255]]},\n"
 	"{\"kind\": \"flags\", \"source\": \"GUP_\", \"members\": [[\"GUP_WRITE\", 1], [\"GUP_FORCE\", 16], [\"GUP_PIN\", 524288], [\"GUP_BOTH\", 524289], [\"GUP_NONE\", 0], [\"GUP_TOP\", 9223372036854775808]]}\n"
 	"],\n"
 	"\"probes\": [\n"
@@ -375,4 +375,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"state_after\", \"at\": 28, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rax\", \"names\": 0}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 4254a7345ad328f9 */
+/* specc: sha256 3051e6f4895e6741 */
