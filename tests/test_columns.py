@@ -177,6 +177,25 @@ def test_files_of_columns(format_: str, tmp_path: Path) -> None:
         writer.close()
     table = parquet.read_table(path) if format_ == "parquet" else ipc.open_stream(path.read_bytes()).read_all()
     assert table.to_pylist() == Columns(Decoder(description)).record_batch(batch_of(given)).to_pylist()
+    assert table.schema.metadata[b"spec"] == b"returns"
+    for field in Columns(Decoder(description)).schema:
+        assert (field.metadata or {}).items() <= (
+            table.schema.field(field.name).metadata or {}
+        ).items()  # types of lists differ in a name
+
+
+def test_what_columns_mean() -> None:
+    """C types and units, where all probes that share a column agree."""
+    schema = Columns(Decoder(described(program_of(GOLDEN / "memory" / "spec.yaml")))).schema
+    meant = {f.name: dict(f.metadata or {}) for f in schema}
+    assert schema.metadata == {b"spec": b"memory"}
+    assert meant["latency"] == {b"c_type": b"unsigned long long", b"unit": b"ns"}
+    assert meant["data"] == {b"c_type": b"unsigned char [16]"}
+    assert meant["name"] == {}  # char[32] for one probe, char[16] for another
+    assert meant["name_error"] == meant["name_truncated"] == meant["probe"] == {}
+    schema = Columns(Decoder(described(program_of(GOLDEN / "context" / "spec.yaml")))).schema
+    assert dict(schema.field("timestamp").metadata) == {b"c_type": b"__u64", b"unit": b"ns"}
+    assert dict(schema.field("comm").metadata) == {b"c_type": b"char[16]"}
 
 
 def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:

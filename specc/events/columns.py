@@ -21,7 +21,9 @@ from specc.events.decoder import Decoder
 from specc.events.naming import Naming
 from specc.events.program import Compiled, error_name
 from specc.events.shape import Items, Leaf, Object, Shape, finish, text
-from specc.ir import Role
+from specc.ir import Field, Role
+from specc.prototype import spell
+from specc.records import unit_of
 
 Array = Any  # numpy and pyarrow have no types for what an array holds
 
@@ -252,16 +254,24 @@ def by_value(leaf: Leaf, rows: Rows, naming: Naming, spell: Callable[[str | int]
     return pa.array([spell(naming[v]) for v in found.dictionary.to_pylist()], pa.string()).take(found.indices)
 
 
+def _meaning(field: Field) -> dict[str, str]:
+    """What a column's metadata says of a field, "" where it does not know."""
+    c_type = spell(field.type) if field.type is not None else f"{field.c_type}{'' if field.count is None else f'[{field.count}]'}"  # fmt: skip
+    return {"c_type": c_type, "unit": unit_of(field)}
+
+
 class Columns:
     """Record batches with one schema for all probes: the union of their columns, with nulls for what one has not.
 
-    A key that two probes give different types is two columns; the second is called PROBE.KEY.
+    A key that two probes give different types is two columns; the second is called PROBE.KEY. A column's metadata has its
+    `c_type` and, where it is known, its `unit`; the schema's has the name of the `spec`.
     """
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
         self._names: dict[tuple[int, str], str] = {}
         fields: dict[str, Any] = {"probe": pa.string()}
+        meanings: dict[str, dict[str, set[str]]] = {}
         for event in decoder.events:
             for slot in event.slots:
                 kind = arrow_type(slot.shape)
@@ -274,7 +284,12 @@ class Columns:
                         name = f"{event.probe}.{key}"
                     fields[name] = type_
                     self._names[event.event.number, key] = name
-        self.schema = pa.schema(list(fields.items()))
+                    for what, meaning in _meaning(slot.field).items() if key == slot.key else ():
+                        meanings.setdefault(name, {}).setdefault(what, set()).add(meaning)
+        # Where two probes share a column and mean different things by it, it says nothing of them.
+        known = {n: {k: min(v) for k, v in kinds.items() if len(v) == 1 and min(v)} for n, kinds in meanings.items()}
+        columns_of = [pa.field(n, kind, metadata=known.get(n) or None) for n, kind in fields.items()]
+        self.schema = pa.schema(columns_of, metadata={"spec": decoder.description.name})
 
     def stream(self, sink: Any) -> Any:
         """A writer of Arrow's streaming format."""
