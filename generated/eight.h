@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* struct point: 16 bytes, aligned to 8 */
 struct eight_point {
 	__s32 x;
@@ -69,4 +73,4 @@ _Static_assert(offsetof(struct eight_eight_done_event, g) == 32, "eight_eight_do
 _Static_assert(offsetof(struct eight_eight_done_event, return_value) == 40, "eight_eight_done_event.return_value");
 
 #endif
-/* specc: sha256 961289b8ae0f176e */
+/* specc: sha256 4e7b30a8cd963561 */

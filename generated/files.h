@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* Every event begins with the number of its probe. */
 enum files_probe {
 	FILES_PROBE_read = 0,
@@ -64,4 +68,4 @@ _Static_assert(offsetof(struct files_read_done_event, count) == 64, "files_read_
 _Static_assert(offsetof(struct files_read_done_event, return_value) == 72, "files_read_done_event.return_value");
 
 #endif
-/* specc: sha256 206ea6a41b0cd93c */
+/* specc: sha256 7db859f70c8098da */

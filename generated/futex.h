@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* Every event begins with the number of its probe. */
 enum futex_probe {
 	FUTEX_PROBE_do_futex = 0,
@@ -63,4 +67,4 @@ _Static_assert(offsetof(struct futex_futex_done_event, val3) == 48, "futex_futex
 _Static_assert(offsetof(struct futex_futex_done_event, return_value) == 56, "futex_futex_done_event.return_value");
 
 #endif
-/* specc: sha256 f8530edde97c8b6b */
+/* specc: sha256 014d6a2be3c0eb1b */

@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* Every event begins with the number of its probe. */
 enum gup_probe {
 	GUP_PROBE_gup = 0,
@@ -63,4 +67,4 @@ _Static_assert(offsetof(struct gup_gup_done_event, nr_pages) == 48, "gup_gup_don
 _Static_assert(offsetof(struct gup_gup_done_event, return_value) == 56, "gup_gup_done_event.return_value");
 
 #endif
-/* specc: sha256 d3c356e47e92cd48 */
+/* specc: sha256 8fefe44b8dddbbee */

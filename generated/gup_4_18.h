@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* Every event begins with the number of its probe. */
 enum gup_4_18_probe {
 	GUP_4_18_PROBE_gup = 0,
@@ -40,4 +44,4 @@ _Static_assert(offsetof(struct gup_4_18_gup_event, vmas) == 72, "gup_4_18_gup_ev
 _Static_assert(offsetof(struct gup_4_18_gup_event, nonblocking) == 80, "gup_4_18_gup_event.nonblocking");
 
 #endif
-/* specc: sha256 68e8604bc23bb3f4 */
+/* specc: sha256 d98314be39e0f0d2 */

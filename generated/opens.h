@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* Every event begins with the number of its probe. */
 enum opens_probe {
 	OPENS_PROBE_open = 0,
@@ -37,4 +41,4 @@ _Static_assert(offsetof(struct opens_open_event, return_value) == 176, "opens_op
 _Static_assert(offsetof(struct opens_open_event, latency) == 184, "opens_open_event.latency");
 
 #endif
-/* specc: sha256 20d7e314a42ede2e */
+/* specc: sha256 fcda0249aeae6b72 */

@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* struct rtc_time: 36 bytes, aligned to 4 */
 struct rtc_rtc_time {
 	__s32 tm_sec;
@@ -71,4 +75,4 @@ _Static_assert(offsetof(struct rtc_result_event, tm) == 40, "rtc_result_event.tm
 _Static_assert(offsetof(struct rtc_result_event, return_value) == 80, "rtc_result_event.return_value");
 
 #endif
-/* specc: sha256 92a4b6cc8ab0b6ad */
+/* specc: sha256 abbfd81c75dab3e0 */

@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* sockptr_t: 16 bytes, aligned to 8 */
 struct sockopt_sockptr_t {
 	union {
@@ -72,4 +76,4 @@ _Static_assert(offsetof(struct sockopt_get_event, optval) == 48, "sockopt_get_ev
 _Static_assert(offsetof(struct sockopt_get_event, length) == 64, "sockopt_get_event.length");
 
 #endif
-/* specc: sha256 ff0db5365de7fca6 */
+/* specc: sha256 f2c774ac8ff86e43 */

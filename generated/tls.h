@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* Every event begins with the number of its probe. */
 enum tls_probe {
 	TLS_PROBE_write = 0,
@@ -59,4 +63,4 @@ _Static_assert(offsetof(struct tls_written_event, num) == 48, "tls_written_event
 _Static_assert(offsetof(struct tls_written_event, return_value) == 52, "tls_written_event.return_value");
 
 #endif
-/* specc: sha256 2657450e30d162f9 */
+/* specc: sha256 05cf1e09a95bf210 */

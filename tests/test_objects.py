@@ -93,7 +93,9 @@ def test_the_kernel_loads_the_object(spec: Path, generated: Path) -> None:
     if not BPFFS.is_dir() or "bpf" not in _run("stat", "-f", "-c", "%T", BPFFS)[1]:
         pytest.skip(f"no bpf file system on {BPFFS}")
     text = (generated / f"{name}.bpf.c").read_text()
-    sections = tuple(re.findall(r'^SEC\("((?:fentry|fexit|k\w*probe|k\w*syscall|u\w*probe)[^"]*)"\)', text, re.MULTILINE))
+    sections = tuple(
+        re.findall(r'^SEC\("((?:fentry|fexit|k\w*probe|k\w*syscall|u\w*probe)[^"]*)"\)', text, re.MULTILINE)
+    )
     if problem := _kernel_lacks(sections):
         pytest.skip(f"empty programs of these kinds do not load here either: {problem}")
     optional = 'SEC("?' in text
@@ -142,6 +144,9 @@ def test_the_header_is_c_and_its_asserts_hold(spec: Path, tmp_path: Path) -> Non
     user = tmp_path / "user.c"
     user.write_text(f'#include "{header.name}"\n#include "{header.name}"\nint main(void) {{ return 0; }}\n')
     assert _run(*strict, user) == (0, "")
+    if shutil.which("g++") is not None:
+        plus = ("g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c++")
+        assert _run(*plus, user) == (0, "")
     # The asserts are asserts: one that is wrong stops the compiler.
     offsets = list(re.finditer(r"_Static_assert\(offsetof\(.*?\) == (\d+)", text))
     assert offsets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -82,7 +83,10 @@ def wait_for_rings(reader: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         assert reader.poll() is None
-        links = [os.readlink(link) for link in Path(f"/proc/{reader.pid}/fd").iterdir() if link.is_symlink()]
+        links = []
+        for link in Path(f"/proc/{reader.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+                links.append(os.readlink(link))
         if sum("[perf_event]" in link for link in links) >= processors:
             time.sleep(0.1)  # the last is in the map soon after it was made
             return

@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* struct pair: 16 bytes, aligned to 8 */
 struct best_pair {
 	__s32 x;
@@ -99,4 +103,4 @@ _Static_assert(offsetof(struct best_too_large_event, by_value) == 16, "best_too_
 _Static_assert(offsetof(struct best_too_large_event, a) == 40, "best_too_large_event.a");
 
 #endif
-/* specc: sha256 460a0b444233d194 */
+/* specc: sha256 68b427bc4c8d01a5 */

@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* Every event begins with the number of its probe. */
 enum context_probe {
 	CONTEXT_PROBE_anything = 0,
@@ -45,4 +49,4 @@ _Static_assert(offsetof(struct context_anything_event, mntns) == 72, "context_an
 _Static_assert(offsetof(struct context_anything_event, pidns) == 76, "context_anything_event.pidns");
 
 #endif
-/* specc: sha256 d5f38423807af6ee */
+/* specc: sha256 62937cd106a62148 */

@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* Every event begins with the number of its probe. */
 enum floats_probe {
 	FLOATS_PROBE_spilled = 0,
@@ -31,4 +35,4 @@ _Static_assert(offsetof(struct floats_spilled_event, l) == 40, "floats_spilled_e
 _Static_assert(offsetof(struct floats_spilled_event, m) == 56, "floats_spilled_event.m");
 
 #endif
-/* specc: sha256 247678738898c6c8 */
+/* specc: sha256 00e97c60c1d48bd2 */

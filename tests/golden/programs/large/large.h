@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* struct (anonymous): 16 bytes, aligned to 8 */
 struct large_block_cell {
 	__u8 c;
@@ -51,4 +55,4 @@ _Static_assert(offsetof(struct large_f_event, tail) == 1048, "large_f_event.tail
 _Static_assert(offsetof(struct large_f_event, last) == 1056, "large_f_event.last");
 
 #endif
-/* specc: sha256 aea7cedb04328e05 */
+/* specc: sha256 7def3ef90060f1f3 */

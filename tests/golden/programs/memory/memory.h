@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* Every event begins with the number of its probe. */
 enum memory_probe {
 	MEMORY_PROBE_entry = 0,
@@ -91,4 +95,4 @@ _Static_assert(offsetof(struct memory_timed_event, name_length) == 20, "memory_t
 _Static_assert(offsetof(struct memory_timed_event, name) == 24, "memory_timed_event.name");
 
 #endif
-/* specc: sha256 7e6bc7071ea98705 */
+/* specc: sha256 298f27e4f69f19e2 */

@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* struct in_addr: 4 bytes, aligned to 4 */
 struct names_in_addr {
 	__u32 s_addr;
@@ -90,4 +94,4 @@ _Static_assert(offsetof(struct names_was_set_event, return_value) == 24, "names_
 _Static_assert(offsetof(struct names_was_set_event, state_after) == 28, "names_was_set_event.state_after");
 
 #endif
-/* specc: sha256 49b6d4f723ed5f2c */
+/* specc: sha256 5e82a4af6a8b811f */

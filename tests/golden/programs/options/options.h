@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* struct halves: 8 bytes, aligned to 4 */
 struct options_halves {
 	__s32 low;
@@ -45,4 +49,4 @@ _Static_assert(offsetof(struct options_f_event, also_gone) == 48, "options_f_eve
 _Static_assert(offsetof(struct options_f_event, g) == 56, "options_f_event.g");
 
 #endif
-/* specc: sha256 bd1bafa0fa3addb2 */
+/* specc: sha256 b94cf67a4579470b */

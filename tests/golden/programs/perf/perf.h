@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* Every event begins with the number of its probe. */
 enum perf_probe {
 	PERF_PROBE_f = 0,
@@ -44,4 +48,4 @@ _Static_assert(offsetof(struct perf_f_done_event, a) == 32, "perf_f_done_event.a
 _Static_assert(offsetof(struct perf_f_done_event, return_value) == 36, "perf_f_done_event.return_value");
 
 #endif
-/* specc: sha256 23970b9b75a99e12 */
+/* specc: sha256 5f8150ee8ed676a7 */

@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* struct pair: 16 bytes, aligned to 8 */
 struct returns_pair {
 	__s32 x;
@@ -158,4 +162,4 @@ _Static_assert(offsetof(struct returns_nothing_event, gid) == 16, "returns_nothi
 _Static_assert(offsetof(struct returns_nothing_event, comm) == 20, "returns_nothing_event.comm");
 
 #endif
-/* specc: sha256 fdac9a40d81be601 */
+/* specc: sha256 2b39237d63dcc6d7 */

@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* Every event begins with the number of its probe. */
 enum scalars_probe {
 	SCALARS_PROBE_f = 0,
@@ -57,4 +61,4 @@ _Static_assert(offsetof(struct scalars_f_event, cv) == 88, "scalars_f_event.cv")
 _Static_assert(offsetof(struct scalars_f_event, last) == 96, "scalars_f_event.last");
 
 #endif
-/* specc: sha256 8204945e75f58068 */
+/* specc: sha256 ed33678cf2011742 */

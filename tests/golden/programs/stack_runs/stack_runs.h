@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* Every event begins with the number of its probe. */
 enum stack_runs_probe {
 	STACK_RUNS_PROBE_f = 0,
@@ -36,4 +40,4 @@ _Static_assert(offsetof(struct stack_runs_f_event, j) == 33, "stack_runs_f_event
 _Static_assert(offsetof(struct stack_runs_f_event, last) == 34, "stack_runs_f_event.last");
 
 #endif
-/* specc: sha256 0d37b0f4f093e63b */
+/* specc: sha256 06af72d214430563 */

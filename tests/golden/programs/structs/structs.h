@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* kuid_t: 4 bytes, aligned to 4 */
 struct structs_kuid_t {
 	__u32 val;
@@ -173,4 +177,4 @@ _Static_assert(offsetof(struct structs_odd_event, two) == 48, "structs_odd_event
 _Static_assert(offsetof(struct structs_odd_event, last) == 64, "structs_odd_event.last");
 
 #endif
-/* specc: sha256 c5eba831a2c7a1dd */
+/* specc: sha256 20c7d942e6593a2f */

@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* Every event begins with the number of its probe. */
 enum syscalls_probe {
 	SYSCALLS_PROBE_openat = 0,
@@ -67,4 +71,4 @@ _Static_assert(offsetof(struct syscalls_nothing_event, probe) == 0, "syscalls_no
 _Static_assert(offsetof(struct syscalls_nothing_event, return_value) == 8, "syscalls_nothing_event.return_value");
 
 #endif
-/* specc: sha256 8d2739d7a9c7c256 */
+/* specc: sha256 9ffde4da2cfa55ec */

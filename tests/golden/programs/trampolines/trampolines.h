@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* struct pair: 16 bytes, aligned to 8 */
 struct trampolines_pair {
 	__s32 x;
@@ -63,4 +67,4 @@ _Static_assert(offsetof(struct trampolines_out_event, last) == 32, "trampolines_
 _Static_assert(offsetof(struct trampolines_out_event, return_value) == 36, "trampolines_out_event.return_value");
 
 #endif
-/* specc: sha256 2887681e95f6b832 */
+/* specc: sha256 1056d5d0ab970450 */

@@ -5,6 +5,10 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#if defined(__cplusplus) && !defined(_Static_assert)
+#define _Static_assert static_assert
+#endif
+
 /* Every event begins with the number of its probe. */
 enum user_probe {
 	USER_PROBE_plain = 0,
@@ -89,4 +93,4 @@ _Static_assert(offsetof(struct user_colon_event, timestamp) == 8, "user_colon_ev
 _Static_assert(offsetof(struct user_colon_event, n) == 16, "user_colon_event.n");
 
 #endif
-/* specc: sha256 f7ab5d4b45d88360 */
+/* specc: sha256 579539f9e61c9f2e */
