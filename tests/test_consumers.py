@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command import specc
 from test_events import CASES, GOLDEN, described, program_of, random_record
 
 from specc.consumer import emit_python
@@ -166,8 +167,6 @@ def test_it_does_not_change(tmp_path: Path) -> None:
 
 
 def test_the_schema_file_is_the_schema(tmp_path: Path) -> None:
-    from command import specc
-
     (spec,) = (GOLDEN / "user").glob("spec.*")
     done = specc("build", spec, "--emit", "jsonschema,python", "-o", tmp_path / "out", cwd=tmp_path)
     assert done.code == 0, done.err
@@ -193,3 +192,19 @@ def test_the_schema_file_is_the_schema(tmp_path: Path) -> None:
         done = specc(*check, cwd=tmp_path)
         assert done.code == 1 and "SP503" in done.err and name in done.err
         path.write_text(text)
+
+
+def test_what_emit_does_not_name_this_time_is_no_orphan(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "specs").mkdir()
+    path = tmp_path / "specs" / "one.yaml"
+    path.write_text('specc: 1\nname: one\nprobes:\n  - kprobe: f\n    prototype: "void f(int a)"\n')
+    assert specc("build", "--emit", "c,python,jsonschema", cwd=tmp_path).code == 0
+    assert specc("build", "--emit", "c", "--check", cwd=tmp_path).code == 0
+    path.write_text(path.read_text().replace("name: one", "name: two"))
+    assert specc("build", "--emit", "c", cwd=tmp_path).code == 0
+    done = specc("build", "--emit", "c", "--check", "--output-format", "concise", cwd=tmp_path)
+    orphans = [line.partition(":")[0] for line in done.err.splitlines() if "SP504" in line]
+    assert orphans == [f"generated/{name}" for name in ("one.bpf.c", "one.schema.json", "one_events.py")]
+    made = specc("build", "--emit", "python", "-MD", cwd=tmp_path)
+    assert made.code == 0 and (tmp_path / "generated" / "two.d").read_text().startswith("generated/two_events.py: ")
