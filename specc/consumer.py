@@ -226,9 +226,7 @@ class _Writer:
             absent = next(variables[f.name] for f in event.fields if f.role is Role.ABSENT)
             unless.append(f"{absent} >> {field.absent_bit} & 1")
             note += "; None where the kernel has no such argument"
-        here = f"not {unless[0]} and " if unless else ""
-        if unless:
-            here = f"not ({unless[0]}) and "
+        here = f"not ({unless[0]}) and " if unless else ""
         if status is not None:
             error = names[f"{key}_error"]
             unless.append(status)
