@@ -20,6 +20,7 @@ from specc.describe import describe
 from specc.ir import (
     ALL_BITS,
     FALLIBLE_CONTEXT,
+    Condition,
     Constant,
     ContextWord,
     Elapsed,
@@ -35,6 +36,7 @@ from specc.ir import (
     Setting,
     Source,
     StackSlot,
+    TestedText,
 )
 from specc.place import GENERAL_REGISTERS, NOWHERE, REGISTER_CODES
 from specc.prototype import Float, bare
@@ -49,7 +51,7 @@ TEMPLATES = _HERE / "templates" if (_HERE / "templates").is_dir() else _HERE.par
 
 def emit(program: Program) -> str:
     """The BPF C of a program."""
-    contexts = {c for p in program.probes for c in p.contexts}
+    contexts = {c for p in program.probes for c in (*p.contexts, *(p.condition.contexts if p.condition else ()))}
     kinds = {p.kind for p in _all(program)}
     return (
         _environment()
@@ -62,6 +64,8 @@ def emit(program: Program) -> str:
             uses_registers=bool(kinds - {"fentry", "fexit"}),
             moves=_moves(program),
             fetches=_fetches(program),
+            divides=any(p.condition.divides for p in _all(program) if p.condition),
+            tests=any(p.condition for p in _all(program)),
             registers=[(f"IN_{r.upper()}", r.removeprefix("r") if r[1].isalpha() else r) for r in GENERAL_REGISTERS],
         )
     )
@@ -86,8 +90,11 @@ def _moves(program: Program) -> frozenset[str]:
     for probe in (p for p in _all(program) if p.at is not None):
         assert probe.at is not None
         captures = [probe.capture, *([probe.entry.capture] if probe.entry else [])]
+        captures += [probe.condition.capture] if probe.condition else []
         wanted: list[Source | None] = [s.source for c in captures for s in c.stores]
         wanted += [source for c in captures for f in c.fetches for source in (f.pointer, f.size)]
+        if probe.condition is not None:
+            wanted += [v.source for v in (*probe.condition.early, *probe.condition.late)]
         sources = [s for s in wanted if isinstance(s, Moving)]
         found |= {"kprobe"} if probe.kind not in ("fentry", "fexit") else set()
         found |= {"register" for s in sources if not s.context}
@@ -211,6 +218,8 @@ def _helpers(program: Program, contexts: set[str]) -> list[str]:
             reads = f"bpf_probe_read_{'user' if fetch.user else 'kernel'}"
             used |= {reads, f"{reads}_str"} if fetch.kind == "string" else {reads}
             used |= {"bpf_probe_read_kernel"} if fetch.room > 64 else set()
+        if probe.condition is not None:
+            used |= _test_helpers(probe, probe.condition)
         timed = probe.entry.capture.stores if probe.entry else ()
         if probe.timed or any(isinstance(s.source, Now) for s in timed):
             used |= {"bpf_ktime_get_ns"}
@@ -219,6 +228,25 @@ def _helpers(program: Program, contexts: set[str]) -> list[str]:
 
 def template(name: str) -> Template:
     return _environment().get_template(name)
+
+
+def _test_helpers(probe: Probe, test: Condition) -> set[str]:
+    used = {f"bpf_probe_read_{'user' if probe.user else 'kernel'}"} if test.capture.reads else set()
+    used |= {"bpf_probe_read_kernel"} if test.capture.words or test.capture.at else set()
+    memories = {text.memory for text in test.texts}
+    used |= {"bpf_get_current_comm"} if "comm" in memories else set()
+    return used | {f"bpf_probe_read_{memory}_str" for memory in memories - {"comm"}}
+
+
+def _text_words(text: TestedText) -> list[tuple[int, int, str]]:
+    """Number, mask and literal of each word that counts. The NUL counts in `comm`; elsewhere the copied length tells."""
+    length = len(text.text) + (text.memory == "comm" and not text.begins)
+    padded = text.text + bytes(8)
+    made = []
+    for at in range(0, length, 8):
+        size = min(8, length - at)
+        made.append((at // 8, (1 << 8 * size) - 1, f"{int.from_bytes(padded[at : at + size], 'little'):#x}ULL"))
+    return made
 
 
 def prepare() -> None:
@@ -283,4 +311,5 @@ def _environment() -> Environment:
         padding=lambda f: f.role is Role.PADDING,
     )
     environment.globals["ALL_BITS"] = ALL_BITS
+    environment.filters["text_words"] = _text_words
     return environment

@@ -302,6 +302,47 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
+class TestedValue:
+    """A local variable of a condition: `source`, cut to `c_type` and `mask`; None for what is nowhere."""
+
+    name: str
+    c_type: str
+    source: Source | None
+    mask: int = ALL_BITS
+
+
+@dataclass(frozen=True, slots=True)
+class TestedText:
+    """A function that tells whether a string is `text`, or begins with it. `memory` is "user", "kernel" or "comm"."""
+
+    name: str
+    memory: str
+    text: bytes
+    begins: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What is tested before there is an event; `text` is as the spec has it.
+
+    `early` values are loaded and `first` tests are made before the capture's reads, whose results are in `statuses`; then
+    come the `late` values and the `rest`. The tests are C, made of the variables' names and of literals.
+    """
+
+    text: str
+    symbol: str
+    capture: Capture
+    statuses: tuple[str, ...]
+    contexts: tuple[str, ...]
+    early: tuple[TestedValue, ...]
+    first: tuple[str, ...]
+    late: tuple[TestedValue, ...]
+    rest: tuple[str, ...]
+    texts: tuple[TestedText, ...]
+    divides: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """The entry half of a return probe: what it saves, per thread and frame, for the return half to take."""
 
@@ -356,6 +397,7 @@ class Probe:
     at: Places | None = None
     trampoline: Probe | None = None
     timed: bool = False
+    condition: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,7 @@ def compare_declared(
     assert probe.function is not None
     ours = known.prototype
     names = [a.name for a in ours.parameters if a.name] if probe.args is None else [a.name for a in probe.args]
+    names += [n for n in probe.tested if n not in names and n in {*(a.name for a in ours.parameters), "return"}]
     seen = [Seen(declared, ours, known.placement)]
     different: dict[str, list[tuple[str, Prototype]]] = {}
     for target in targets:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specc.diagnostics import Location, Report, Stop, did_you_mean, stop
+from specc.ir import CONTEXT
 from specc.kernel_code import compare_declared, look, on_targets
-from specc.lower.arguments import Resolved
+from specc.lower.arguments import RETURN, Resolved
 from specc.noun import replace
 from specc.prototype import CType, Prototype, spell_prototype
 from specc.sources import RUNNING_TARGET, Target
@@ -50,7 +51,10 @@ def resolve(spec: Spec, sources: Sources, report: Report, surveys: list[Survey] 
                 index, partial(sources.macros, spec), partial(_kernels, probe, spec, sources), known.prototype
             )
             found[probe.name.text] = replace(
-                known, prototype=replace(known.prototype, source=source), constants=words.constants
+                known,
+                prototype=replace(known.prototype, source=source),
+                constants=words.constants,
+                constant=words.constant,
             )
     return found
 
@@ -76,7 +80,7 @@ def _probe(
     if probe.function is None:
         return None
     kernel = probe.kind in KERNEL_KINDS
-    if probe.prototype is None and probe.args == ():
+    if probe.prototype is None and probe.args == () and not set(probe.tested) - set(CONTEXT):
         # Nothing is named, and the reader of specs has seen to that.
         if kernel and surveys is not None:
             look(probe, sources.targets(spec), surveys)
@@ -173,6 +177,7 @@ def _as_compiled(probe: ProbeSpec, known: Resolved, sources: Sources) -> Resolve
         return known
     ours, theirs = known.prototype, found.subprogram.prototype
     names = [a.name for a in ours.parameters if a.name] if probe.args is None else [a.name for a in probe.args]
+    names += [n for n in probe.tested if n not in names and n in {*(a.name for a in ours.parameters), RETURN}]
     different = disagreements(ours, theirs, names)
     if different:
         raise stop(

@@ -14,7 +14,7 @@ has it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from specc.compare import type_difference
@@ -89,6 +89,7 @@ def survey_probe(probe: ProbeSpec, seen: Sequence[Seen], declared: str = "") -> 
     rows: list[Row] = []
     before: Row | None = None
     wanted = tuple(a.name for a in probe.args) if probe.args is not None else tuple(n.name for n in needs)
+    wanted += tuple(n.name for n in needs if n.name not in wanted)
     for one in seen:
         if one.prototype is None or one.placement is None:
             rows.append(Row(one.target, None, None, one.problem, {}, {}, ()))
@@ -131,7 +132,15 @@ def _needs(probe: ProbeSpec, seen: Sequence[Seen]) -> tuple[Need, ...]:
         ctype = next((t for one in found if (t := _type_of(argument.name, one)) is not None), None)
         if ctype is not None:
             needs.append(Need(argument.name, ctype, argument.optional, argument.type is not None))
-    return tuple(needs)
+    return (*needs, *_tested(probe, found, {n.name for n in needs}))
+
+
+def _tested(probe: ProbeSpec, found: Sequence[Seen], known: set[str]) -> Iterator[Need]:
+    """What a condition wants besides; what is no argument anywhere may be another name, and is looked at elsewhere."""
+    for name in probe.tested:
+        ctype = next((t for one in found if (t := _type_of(name, one)) is not None), None)
+        if ctype is not None and name not in known and (name != RETURN or probe.kind in RETURN_KINDS):
+            yield Need(name, ctype)
 
 
 def _type_of(name: str, one: Seen) -> CType | None:

@@ -62,6 +62,21 @@ class Vocabulary:
         self._nothing(word, prefix, report)
         return None
 
+    def constant(self, name: str) -> int | None:
+        """The value of one constant; None when there is none, or when the targets do not agree on it."""
+        if self.index is not None:
+            found = self.index.constant(name)
+            if found is None:
+                macros = self.macros().constants(name, self.index, MOST_NAMES)
+                found = next((value for word, value in macros if word == name), None)
+            if found is not None:
+                return found
+        for enum in _enums(self.prototype):
+            if name in dict(enum.members):
+                return dict(enum.members)[name]
+        on = [next((v for b in t.btfs if (v := b.constant(name)) is not None), None) for t in self.targets()]
+        return on[0] if on and len(set(on)) == 1 else None
+
     def _enum_of_headers(self, name: str) -> Enum | None:
         if self.index is None:
             return None

@@ -15,6 +15,7 @@ from specc.diagnostics import Location, Report
 from specc.ir import (
     CONTEXT,
     FALLIBLE_CONTEXT,
+    Condition,
     Constant,
     Elapsed,
     Entry,
@@ -33,6 +34,7 @@ from specc.ir import (
 )
 from specc.lower.arguments import LATENCY, RETURN, RETURN_FIELD, Resolved, Value, select
 from specc.lower.captures import MOVING_STATUS, PROCESS_REGISTERS, Captured, Slots, Wanted, capture, capture_moving
+from specc.lower.conditions import Asked, ask, condition
 from specc.lower.event import Planned, lay_out_event, lay_out_fields
 from specc.lower.places import move
 from specc.lower.text import place_lines
@@ -100,8 +102,11 @@ def _make(
 ) -> Probe | None:
     """A probe with its programs. With `event`, which another probe made, it fills that one."""
     values = select(probe, known, report)
-    if values is None:
+    asked = ask(probe, known, report) if probe.condition is not None else None
+    if values is None or (probe.condition is not None and asked is None):
         return None
+    recorded = {v.name for v in values}
+    values = values + [v for v in asked.values if v.name not in recorded] if asked is not None else values
     contexts = tuple(w.text for w in spec.fields)
     at_return = probe.kind in RETURN_KINDS
     saves = at_return and probe.kind not in TRAMPOLINE_KINDS
@@ -121,7 +126,15 @@ def _make(
         return capture_moving(wanted, moved.window, loose)
 
     saved = captured([v.wanted for v in values if v.wanted and v.entry], frozenset()) if saves else None
-    now = captured([v.wanted for v in values if v.wanted and not (saves and v.entry)], loose)
+    late = [v for v in values if v.wanted and not (saves and v.entry)]
+    now = captured([v.wanted for v in late if v.wanted and v.name in recorded], loose)
+    test = None
+    if asked is not None:
+        mine = [v for v in values if v.hidden and v.name in {a.name for a in asked.values}]
+        tested = captured([v.wanted for v in mine if v.wanted and v in late], frozenset(v.name for v in mine))
+        test = condition(probe, symbol, asked, mine, tested, saved, moved.places if moved else None)
+        if not _check_test(probe, test, now, report):
+            return None
     timed = any(v.argument == LATENCY and not v.entry for v in values)
     stores = _fixed_stores(values, moved.places if moved else None) + list(now.capture.stores)
     if event is not None:
@@ -139,7 +152,9 @@ def _make(
             return None
         stores = _saved_stores(entry, loose) + stores
     if timed:
-        stores += [Store(v.name, None, Elapsed(ENTERED), "__u64") for v in values if v.argument == LATENCY]
+        stores += [
+            Store(v.name, None, Elapsed(ENTERED), "__u64") for v in values if v.argument == LATENCY and not v.hidden
+        ]
     fetches = _fetches(probe, values, event, now, saved)
     return Probe(
         probe.name.text,
@@ -151,7 +166,7 @@ def _make(
         probe.kind in USER_KINDS,
         known.prototype if known else None,
         known.placement if known else None,
-        _used(probe, known),
+        _used(probe, known, asked),
         event,
         contexts,
         replace(now.capture, stores=tuple(stores), fetches=fetches),
@@ -160,6 +175,7 @@ def _make(
         probe.where,
         moved.places if moved else None,
         timed=timed,
+        condition=test,
     )
 
 
@@ -213,7 +229,13 @@ def _unfailing(event: Event, now: Captured) -> list[Store]:
     return [Store(n, None, Constant(0), "__s32") for n in statuses if n not in contexts and n not in now.statuses]
 
 
-def _used(probe: ProbeSpec, known: Resolved | None) -> tuple[str, ...]:
+def _used(probe: ProbeSpec, known: Resolved | None, asked: Asked | None) -> tuple[str, ...]:
+    recorded = _recorded(probe, known)
+    tested = (v.argument for v in asked.values if v.argument != LATENCY or v.entry) if asked is not None else ()
+    return tuple(dict.fromkeys((*recorded, *tested)))
+
+
+def _recorded(probe: ProbeSpec, known: Resolved | None) -> tuple[str, ...]:
     if probe.args is not None:
         sizes = [a.bytes.size.text for a in probe.args if a.bytes and isinstance(a.bytes.size, Word)]
         returns = probe.kind in RETURN_KINDS
@@ -333,7 +355,7 @@ def _fixed_stores(values: list[Value], places: Places | None) -> list[Store]:
         bits = sum(1 << i for i, v in enumerate(optional) if v.wanted is None)
         stores.append(Store("absent", None, Constant(bits), "__u64"))
     for value in optional:
-        if value.wanted is None and value.behind is None:
+        if value.wanted is None and value.behind is None and not value.hidden:
             indexes = [None] if value.storage.count is None else list(range(value.storage.count))
             stores.extend(
                 Store(value.name, i, Constant(0), value.storage.c_type, comment="" if i else "not in this prototype")
@@ -427,6 +449,19 @@ def _check_room(spec: Spec, probe: ProbeSpec, event: Event, now: Captured, repor
     return False
 
 
+def _check_test(probe: ProbeSpec, test: Condition, now: Captured, report: Report) -> bool:
+    """What is tested is copied to the stack, as what is recorded is."""
+    used = 8 * (test.capture.slots + now.capture.slots + test.capture.words) + 80 * bool(test.texts)
+    if used <= _STACK_BYTES:
+        return True
+    report.error(
+        "SP289", f"what `{probe.name.text}` tests and records takes {used} bytes of the program's stack, of {_STACK_BYTES}",
+        probe.condition.where if probe.condition is not None else probe.where,
+        help="record fewer of the arguments on the stack, or test none of them",
+    )  # fmt: skip
+    return False
+
+
 def _check_symbols(spec: Spec, probes: list[Probe], report: Report) -> None:
     """The C identifiers of a file: two probes' derived names can meet, say those of `a` and of `a_entry`."""
     taken: dict[str, Location | None] = dict.fromkeys(f"{spec.name}_{n}" for n in ("events", "lost", "pid"))
@@ -434,8 +469,9 @@ def _check_symbols(spec: Spec, probes: list[Probe], report: Report) -> None:
     for probe in probes:
         names = [probe.symbol] + ([probe.entry.symbol, probe.entry.map] if probe.entry else [])
         names += [probe.at.symbol] if probe.at else []
+        names += _condition_names(probe)
         if other := probe.trampoline:
-            names += [other.symbol] + ([other.at.symbol] if other.at else [])
+            names += [other.symbol] + ([other.at.symbol] if other.at else []) + _condition_names(other)
         for name in names:
             if name in taken:
                 report.error(
@@ -445,3 +481,8 @@ def _check_symbols(spec: Spec, probes: list[Probe], report: Report) -> None:
                     help="give the probe another `name`",
                 )
             taken[name] = probe.where
+
+
+def _condition_names(probe: Probe) -> list[str]:
+    test = probe.condition
+    return [test.symbol, *(t.name for t in test.texts)] if test is not None else []

@@ -78,6 +78,7 @@ class Resolved:
     build: str | None = None  # of the ELF file whose debug information the prototype or the places are from
     # What an enum's values are called, or the constants with a prefix; None when there are none, which is reported.
     constants: Find | None = None
+    constant: Callable[[str], int | None] | None = None  # of an enum constant or a macro, for conditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,12 @@ def select(probe: ProbeSpec, known: Resolved | None, report: Report) -> list[Val
     return whole + _sizes(probe, whole, known) if len(whole) == len(values) else None
 
 
+def select_one(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, report: Report) -> Value | None:
+    """A hidden value: one that no record has, for what else needs it."""
+    value = _value(probe, spec, known, report)
+    return replace(value, hidden=True) if value is not None else None
+
+
 def size_name(argument: str) -> str:
     """What the value is called that says the size of another one's memory."""
     return f"__{argument}"
@@ -171,7 +178,7 @@ def _everything(probe: ProbeSpec, known: Resolved) -> list[Value]:
         for name, argument in zip(argument_names(known.placement), known.placement.arguments, strict=True)
         if argument.readable and argument.size > 0 and (known.char_known or not has_plain_char(argument.type))
     ]
-    if probe.kind in RETURN_KINDS and _return_problem(probe, known) is None:
+    if probe.kind in RETURN_KINDS and return_problem(probe, known) is None:
         values.append(_return_value(probe, known, _plain(RETURN, probe)))
     return values
 
@@ -269,7 +276,7 @@ def _check_size(probe: ProbeSpec, spec: ArgumentSpec, found: Behind, known: Reso
     if found.size is None:
         return True
     if found.size == RETURN and spec.bytes is not None and isinstance(spec.bytes.size, Word):
-        problem = _return_problem(probe, known)
+        problem = return_problem(probe, known)
         if problem is not None:
             report.error(problem[0], problem[1], spec.bytes.size.where, help=problem[2])
         return problem is None
@@ -408,7 +415,7 @@ def _check_options(spec: ArgumentSpec, declared: CType, known: Resolved, report:
 
 
 def _checked_return(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, report: Report) -> Value | None:
-    problem = _return_problem(probe, known)
+    problem = return_problem(probe, known)
     if problem is not None:
         code, message, hint = problem
         report.error(code, message, spec.where, help=hint)
@@ -426,7 +433,7 @@ def _checked_return(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, repor
     return _return_value(probe, known, spec)
 
 
-def _return_problem(probe: ProbeSpec, known: Resolved) -> tuple[str, str, str | None] | None:
+def return_problem(probe: ProbeSpec, known: Resolved) -> tuple[str, str, str | None] | None:
     """Why there is no result to record: code, message and help."""
     result = known.placement.result
     function = known.prototype.name

@@ -78,7 +78,7 @@ def behind(
             help="leave it out to record the value itself",
         )
         return None
-    user = _is_user(spec, probe, declared)
+    user = is_user(spec, probe, declared)
     if spec.string is not None:
         return _string(spec, pointer, user, where, report)
     if spec.bytes is not None:
@@ -154,7 +154,7 @@ def _is_a_size(size: Word, probe: ProbeSpec, prototype: Prototype, names: Sequen
     return True
 
 
-def _is_user(spec: ArgumentSpec, probe: ProbeSpec, declared: CType) -> bool:
+def is_user(spec: ArgumentSpec, probe: ProbeSpec, declared: CType) -> bool:
     """A process's memory: by the option, by the probe's kind, or by `__user` in the declaration."""
     if spec.memory is not None:
         return spec.memory == "user"

@@ -13,6 +13,7 @@ from typing import Final
 
 from specc.diagnostics import Location
 from specc.noun import dataclass
+from specc.where.syntax import Condition
 
 KINDS: Final = ("kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe", "ksyscall", "kretsyscall")
 FUNCTION: Final = "function"  # a probe's key too: it is read as a kprobe or kretprobe that may be done better
@@ -95,6 +96,12 @@ class ProbeSpec:
     args: tuple[ArgumentSpec, ...] | None
     where: Location
     best: bool = False
+    condition: Condition | None = None
+
+    @property
+    def tested(self) -> tuple[str, ...]:
+        """The names in its condition: arguments, and whatever else."""
+        return self.condition.names if self.condition is not None else ()
 
     @property
     def written_kind(self) -> str:

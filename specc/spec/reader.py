@@ -32,6 +32,7 @@ from specc.spec.nouns import (
     Word,
 )
 from specc.spec.targets import read_targets
+from specc.where.syntax import parse
 
 DEFAULT_FIELDS: Final = ("timestamp", "pid", "tid", "comm")
 DEFAULT_RING: Final = 1 << 20
@@ -216,6 +217,10 @@ class _Reader:
             self.unique_fields(args, fields)
         if target is not None:
             args = self.at_entry(target, value, kind, args)
+        condition = None
+        if "where" in entries:
+            text = entries["where"].value
+            condition = parse(_text(text), text.where, self.report)
         if name is None:
             return None
         prototype = entries.get("prototype")
@@ -229,6 +234,7 @@ class _Reader:
             args=args,
             where=node.where,
             best=word == FUNCTION,
+            condition=condition,
         )
 
     def kind_of(self, word: str, entries: Mapping[str, Entry]) -> str:
