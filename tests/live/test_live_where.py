@@ -258,3 +258,65 @@ def test_random_conditions(number: int, tmp_path: Path) -> None:
     shown = [(spelled(trees[int(k[0][1:])]) if k[0] != "all" else k[0], k[1], v) for k, v in different.items()]
     assert not shown, (shown[:3], made)
     assert done.err.splitlines()[-1] == f"received {count}, lost 0"
+
+
+STRINGS = """
+#include <string.h>
+#include <sys/mman.h>
+__attribute__((noinline, noipa)) int open_it(const char *name, void *data, int n) { return n - 2; }
+int main(void)
+{
+    static char text[4][32];
+    char *edge = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) + 4096;
+    mprotect(edge, 4096, PROT_NONE);
+    strcpy(edge - 12, "/etc/passwd"); /* ends at the last byte that can be read */
+    strcpy(text[0], "/etc/passwd"), strcpy(text[1], "/etc/passwd2"), strcpy(text[2], "/etc/passw");
+    open_it(text[0], text[0], 0), open_it(text[1], 0, 1), open_it(text[2], 0, 2), open_it(text[3], 0, 3);
+    open_it(edge - 12, 0, 4), open_it(0, 0, 5), open_it((char *)8, 0, 6);
+    return 0;
+}
+"""
+OPEN = "int open_it(const char *name, void *data, int n)"
+CASES = {  # which calls are recorded
+    'name == "/etc/passwd"': "04",
+    'name != "/etc/passwd"': "123",  # what cannot be read is neither
+    '"/etc/passwd" == name': "04",
+    'name == ""': "3",
+    'startswith(name, "/etc/passwd")': "014",
+    'startswith(name, "/etc/pas")': "0124",
+    '!startswith(name, "/etc/pas")': "3",
+    'name == NULL || name == "/etc/passw"': "25",
+    'n == 6 || startswith(name, "/etc/passwd2")': "16",  # the left side decides
+    'startswith(name, "/etc/passwd2") || n == 6': "1",  # the left side cannot be read
+    'data && n < 3': "0",
+    'comm == "opener" && n == 3': "3",
+    'comm == "opene" || comm == "opener2"': "",
+    'startswith(comm, "open") && startswith(comm, "opener")': "0123456",
+    "10 / n == 5": "2",
+    "!(10 / n == 5)": "13456",  # not the call with a zero
+    "n == 0 || 10 / n > 4": "012",
+    "n % 'a' == '\\x05'": "5",
+    "-n / 2 == -2 && pid == tid && uid == 0 && ppid > 0 && timestamp > 0": "45",
+    "n < 0 - 1u && pidns != 0 && mntns != 0 && cgroup > 0 && cpu < 4096": "0123456",
+}  # fmt: skip
+RETURNS = {"return < 0": "01", "return == n - 2 && latency < 10000000000l": "0123456", "return > 2 && n == 6": "6"}
+
+
+def test_strings_and_context(tmp_path: Path) -> None:
+    compile_c(tmp_path / "opener", STRINGS)
+    target = f'{{path: ./opener, symbol: open_it}}, prototype: "{OPEN}", args: [n], where: '
+    all_cases = [
+        *(("uprobe", text, w) for text, w in CASES.items()),
+        *(("uretprobe", t, w) for t, w in RETURNS.items()),
+    ]
+    lines = [f"  - {{name: p{i}, {kind}: {target}{json.dumps(text)}}}" for i, (kind, text, _) in enumerate(all_cases)]
+    (tmp_path / "strings.yaml").write_text("specc: 1\nname: strings\nprobes:\n" + "\n".join(lines) + "\n")
+    with started("strings.yaml", "--format", "jsonl", "--duration", "2", cwd=tmp_path) as process:
+        subprocess.run([tmp_path / "opener"], check=True)
+        done = finish(process)
+    events = [json.loads(line) for line in done.out.splitlines()]
+    got = {
+        text: "".join(sorted(str(e["n"]) for e in events if e["probe"] == f"p{i}"))
+        for i, (_, text, _) in enumerate(all_cases)
+    }
+    assert got == {text: wanted for _, text, wanted in all_cases}
