@@ -18,6 +18,7 @@ from specc.diagnostics import Diagnostic, Location, Report, Severity, Stop
 from specc.elf import NotElf
 from specc.ir import Role
 from specc.locate import UserPlace
+from specc.place import argument_names, place_text
 
 Where = Callable[[str], Location | None]
 
@@ -83,6 +84,12 @@ def _problems(probe: ProbeDescription, place: UserPlace) -> list[tuple[str, tupl
     named = {f.record_key: f.place for f in fields}
     same_order = len(fields) == len(probe.used)
     read = {u: f.place for u, f in zip(probe.used, fields, strict=True)} if same_order else named
+    # What a condition tests and what says a size is in no field. A program reads it where the ABI has it, unless the places
+    # came from a file with debug information, which is not this one.
+    by_abi = found.subprogram.by_abi(ours)
+    for name, argument in zip(argument_names(by_abi), by_abi.arguments, strict=True):
+        if name in probe.used and name not in read:
+            read[name] = place_text(argument.pieces) if built is None else "where the other file had it"
     elsewhere = moved(ours, found.subprogram, read)
     if not elsewhere:
         return []
