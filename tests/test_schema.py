@@ -259,7 +259,16 @@ def test_each_definition_as_the_library(definition: str, value: Any) -> None:
 # Cases of golden/spec_errors that only spec.py refuses: a schema cannot say these.
 BEYOND_A_SCHEMA = {
     *("two_probes_one_name", "field_names", "field_names_default", "return_at_entry", "offset_with_args", "no_symbol"),
-    *("offset_of_return_probe", "long_function", "c_words", "buffer_sizes", "buffer_pages", "buffer_huge", "escape", "where"),
+    *(
+        "offset_of_return_probe",
+        "long_function",
+        "c_words",
+        "buffer_sizes",
+        "buffer_pages",
+        "buffer_huge",
+        "escape",
+        "where",
+    ),
     *("missing_headers", "targets_paths"),
 }
 

@@ -133,8 +133,6 @@ def _make(
         mine = [v for v in values if v.hidden and v.name in {a.name for a in asked.values}]
         tested = captured([v.wanted for v in mine if v.wanted and v in late], frozenset(v.name for v in mine))
         test = condition(probe, symbol, asked, mine, tested, saved, moved.places if moved else None)
-        if not _check_test(probe, test, now, report):
-            return None
     timed = any(v.argument == LATENCY and not v.entry for v in values)
     stores = _fixed_stores(values, moved.places if moved else None) + list(now.capture.stores)
     if event is not None:
@@ -144,6 +142,8 @@ def _make(
         if not _check_fields(probe, event, values, frozenset(moved.places.room if moved else ()), report):
             return None
     if not _check_room(spec, probe, event, now, report):
+        return None
+    if test is not None and not _check_test(spec, probe, event, test, now, report):
         return None
     entry = None
     if saved is not None and (saved.capture.reads or saved.capture.stores or timed):
@@ -449,9 +449,10 @@ def _check_room(spec: Spec, probe: ProbeSpec, event: Event, now: Captured, repor
     return False
 
 
-def _check_test(probe: ProbeSpec, test: Condition, now: Captured, report: Report) -> bool:
-    """What is tested is copied to the stack, as what is recorded is."""
-    used = 8 * (test.capture.slots + now.capture.slots + test.capture.words) + 80 * bool(test.texts)
+def _check_test(spec: Spec, probe: ProbeSpec, event: Event, test: Condition, now: Captured, report: Report) -> bool:
+    """What is tested is copied to the stack, as what is recorded is, and as is an event for a perf buffer."""
+    used = event.size if spec.buffer.kind == "perf" else 0
+    used += 8 * (test.capture.slots + now.capture.slots + test.capture.words) + 80 * bool(test.texts)
     if used <= _STACK_BYTES:
         return True
     report.error(

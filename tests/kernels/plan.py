@@ -111,6 +111,7 @@ def make_plan(kernel: Kernel, folder: Path, triggers: Path, everywhere: Everywhe
         ],
         "small": _small(triggers),
         "memory": _memory(),
+        "where": _where(),
     }  # fmt: skip
     for name, probes in names.items():
         _write(specs / f"{name}.yaml", name, probes)
@@ -224,6 +225,24 @@ def _memory() -> list[Mapping[str, Any]]:
     ]  # fmt: skip
 
 
+def _where() -> list[Mapping[str, Any]]:
+    """Conditions on registers, stack slots, results, times, the process's name and a string; by each kind of program."""
+    return [
+        {"name": "pinned", "kprobe": "__get_user_pages", "args": ["start"], "where": "nr_pages == 37 && locked != 0"},
+        {"name": "none", "kprobe": "__get_user_pages", "args": ["start"], "where": "nr_pages == 37 && locked == 0"},
+        {"name": "done", "kretprobe": "__get_user_pages", "args": ["return"],
+         "where": "return == 37 && latency > 0 && nr_pages > 36"},
+        {"name": "read", "function": "vfs_read", "at": "return", "args": ["count"],
+         "where": 'return == 20 && comm == "triggers" && count < 21'},
+        {"name": "entered", "fentry": "vfs_read", "args": ["count"], "where": 'count == 20 && comm != "other"'},
+        {"name": "wrote", "kprobe": "vfs_write", "args": ["count", {"buf": {"string": 8, "memory": "user"}}],
+         "where": 'startswith(buf, "The quick") && count % 7 == 1'},
+        {"name": "opened", "kretsyscall": "openat", "args": [{"filename": {"string": 64}}],
+         "prototype": "long openat(int dfd, const char *filename, int flags, unsigned short mode)",
+         "where": 'filename == "/dev/shm/specc-memory-of-a-name" && return >= 0'},
+    ]  # fmt: skip
+
+
 def _parameters(prototype: str) -> list[str]:
     inside = prototype[prototype.index("(") + 1 : prototype.rindex(")")]
     return [parameter.replace("*", " ").split()[-1] for parameter in inside.split(",")]
@@ -258,6 +277,7 @@ def _runs(kernel: Kernel, objects: Mapping[str, Path], specs: Path) -> list[dict
     run("syscalls", object_of("syscalls", "clang"), *pid, triggers=["futex", "vmwrite", "sendfile"])
     run("memory", object_of("memory", "clang"), *pid, triggers=["mlock", "memory", "xattr"])
     run("memory-zig", object_of("memory", "zig"), *pid, triggers=["mlock", "memory", "xattr"])
+    run("where", object_of("where", "clang"), *pid, triggers=["mlock", "memory"])
     run("perfbuffer", object_of("perfbuffer", "zig"), *pid, triggers=["fallocate", "user"])
     # The whole command as a user types it: the spec is built inside, from the running kernel's BTF, for all processes.
     run("whole", str(specs / "small.yaml"), triggers=["fallocate"], own=True)

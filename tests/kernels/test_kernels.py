@@ -236,6 +236,24 @@ def test_memory_behind_pointers(on: Results, run: str) -> None:
     assert attribute["latency"] > 0
 
 
+def test_conditions(on: Results) -> None:
+    """What is not wanted is not recorded, and what is wanted is."""
+    facts, events = on.facts("where"), on.events("where")
+    addr = facts["mlock"]["addr"]
+    wanted = {
+        "pinned": [{"start": addr}], "done": [{"return": 37}], "read": [{"count": 20}], "entered": [{"count": 20}],
+        "wrote": [{"count": 43, "buf": "The qui", "buf_truncated": True}],
+        "opened": [{"filename": "/dev/shm/specc-memory-of-a-name"}],
+    }  # fmt: skip
+    context = ("probe", "timestamp", "tid")
+    seen = {
+        name: [{k: v for k, v in e.items() if k not in context} for e in those]
+        for name, those in events.items()
+        if name
+    }
+    assert seen == wanted
+
+
 def _check_fallocate(events: Mapping[str, list[dict[str, Any]]]) -> None:
     call = {"mode": 1, "offset": 0x12345000, "len": 0x6789}
     for probe, wanted in (("vfs_fallocate", call), ("vfs_fallocate_ret", {**call, "return": 0})):
@@ -266,7 +284,7 @@ def test_both_compilers_objects_were_run(on: Results) -> None:
 
 @pytest.mark.parametrize(
     "run", [*(f"{spec}-{mode}" for mode in MODES for spec in ("functions", "user")),
-            "trampolines", "syscalls", "memory", "memory-zig", "perfbuffer", "whole", "after-killed", "dry"]
+            "trampolines", "syscalls", "memory", "memory-zig", "where", "perfbuffer", "whole", "after-killed", "dry"]
 )  # fmt: skip
 def test_nothing_is_lost_and_nothing_stays(on: Results, run: str) -> None:
     _mode(on, run)
