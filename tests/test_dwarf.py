@@ -122,7 +122,9 @@ def test_types_and_places_are_those_of_the_header(host: str, flags: str, tmp_pat
         if two_layouts(ours):
             continue
         assert differences(ours, subprogram.prototype) == (), what
-        if not vague(subprogram.prototype) and not vague(ours):
+        # DWARF 4 has no word for _Atomic, and gcc drops the typedef of an atomic type with it.
+        nameless = "_Atomic" in case.text and "dwarf-4" in flags
+        if not vague(subprogram.prototype) and not vague(ours) and not nameless:
             assert canonical(ours) == canonical(subprogram.prototype), what
             same += 1
         by_header, by_dwarf = subprogram.by_abi(ours), subprogram.placement

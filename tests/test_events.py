@@ -301,7 +301,7 @@ def check_against_c(program: Program, includes: str, tmp_path: Path, rng: random
     source.write_text("\n".join(lines))
     binary = tmp_path / "oracle"
     # Not optimised: gcc 12 at -O1 copies some unions by a member with padding, and loses what the other members have there.
-    subprocess.run(["gcc", "-O0", "-w", "-I", tmp_path, "-o", binary, source, "-lquadmath"], check=True)
+    subprocess.run(["gcc", "-O0", "-w", "-D__user=", "-I", tmp_path, "-o", binary, source, "-lquadmath"], check=True)
     inputs = [random_record(rng.choice(description.probes).event, rng, cut=True) for _ in range(records)]
     said = subprocess.run([binary], input=b"".join(inputs), stdout=subprocess.PIPE, check=True).stdout
     answers = iter(said.decode().splitlines())
