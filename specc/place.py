@@ -81,6 +81,11 @@ NOWHERE: Final = 0
 REGISTER_CODES: Final = {register: number for number, register in enumerate(GENERAL_REGISTERS, 1)}
 
 
+# An argument of more eightbytes than this is in memory on every kernel (psABI 3.2.3), and read in one go; smaller ones are
+# taken an eightbyte at a time. The compiler and whoever sets the places must agree on it.
+SMALL: Final = 2
+
+
 def place_codes(pieces: Sequence[Piece], eightbytes: int) -> tuple[int, ...]:
     """The code of each eightbyte of an argument; one that no piece covers is padding, and nowhere."""
     codes = [NOWHERE] * eightbytes

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from specc.ir import ALL_BITS, Capture, Constant, ContextWord, Moving, Read, Register, Source, StackSlot, Store
 from specc.lower.event import Storage
 from specc.noun import dataclass, replace
-from specc.place import STACK, Piece
+from specc.place import SMALL, STACK, Piece
 
 # pt_regs spells the registers without their r, but for the numbered ones.
 MEMBER = {"rdi": "di", "rsi": "si", "rdx": "dx", "rcx": "cx", "r8": "r8", "r9": "r9", "rax": "ax"}
@@ -41,10 +41,6 @@ class Wanted:
     comment: str = ""
     copied: bool = False
     at: str = ""
-
-
-# A value of more eightbytes than this is in memory by the ABI (psABI 3.2.3), on every kernel.
-SMALL = 2
 
 
 @dataclass(frozen=True, slots=True)

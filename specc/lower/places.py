@@ -18,9 +18,18 @@ from typing import Final
 from specc.diagnostics import Report
 from specc.ir import PlaceConstant, Places
 from specc.lower.arguments import RETURN, Resolved, Value
-from specc.lower.captures import LOCAL_SLOTS, SMALL, Window
+from specc.lower.captures import LOCAL_SLOTS, Window
 from specc.noun import dataclass, replace
-from specc.place import GENERAL_REGISTERS, NOWHERE, Placement, argument_names, place_codes, trampoline_codes, window_of
+from specc.place import (
+    GENERAL_REGISTERS,
+    NOWHERE,
+    SMALL,
+    Placement,
+    argument_names,
+    place_codes,
+    trampoline_codes,
+    window_of,
+)
 from specc.spec import TRAMPOLINE_KINDS, ProbeSpec
 
 # So many slots more than any target needs are copied where a kernel, unknown when the program was compiled, needs them;

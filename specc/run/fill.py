@@ -17,12 +17,11 @@ from specc.describe import ProbeDescription
 from specc.fit import RETURN, Misfit, Need, fit
 from specc.ir import Event, Field, PlaceConstant, Places
 from specc.noun import dataclass, replace
-from specc.place import Placement, argument_names, place_codes, place_text, trampoline_codes, window_of
+from specc.place import SMALL, Placement, argument_names, place_codes, place_text, trampoline_codes, window_of
 from specc.prototype import Prototype, decay, size_of
 from specc.spec import TRAMPOLINE_KINDS
 from specc.trampoline import trampoline_problem
 
-_SMALL: Final = 2  # eightbytes of an argument that a program takes one by one
 _ALWAYS: Final = {"__since": 0, "__until": 0xFFFFFFFF}  # what is set here is right for the kernel that runs
 
 
@@ -69,7 +68,7 @@ def fill(probe: ProbeDescription, theirs: Prototype) -> Filled:
         return Filled({}, probe.event, tuple(misfits))
     codes = {c.member: _codes(c, placement, found.positions, trampoline=trampoline) for c in at.constants}
     first, length = (
-        (0, 0) if trampoline else window_of([codes[c.member] for c in at.constants if _eightbytes(c) <= _SMALL])
+        (0, 0) if trampoline else window_of([codes[c.member] for c in at.constants if _eightbytes(c) <= SMALL])
     )
     if length > 8 * at.slots:
         text = f"{length} bytes of the stack must be copied, and this was compiled to copy {8 * at.slots}"
