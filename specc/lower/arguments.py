@@ -295,6 +295,13 @@ def _latency(probe: ProbeSpec, spec: ArgumentSpec, report: Report) -> Value | No
             help="use `kretprobe:`, or `function:` with `at: return`",
         )  # fmt: skip
         return None
+    unfit = next((o for o in spec.option_where if o not in ("as", "format", "enum", "flags")), None)
+    if unfit is not None:
+        report.error(
+            "SP261", f"`{unfit}` is for arguments, and `latency` is a time that the program measures",
+            spec.option_where[unfit], help=f"leave `{unfit}` out",
+        )  # fmt: skip
+        return None
     field = spec.as_name or LATENCY
     return Value(
         field, ULLONG, storage(ULLONG), None, False, False, spec.format, "ns from the entry to the return", "",
