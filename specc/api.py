@@ -20,7 +20,8 @@ from specc.commands.run import object_bytes, spec_places
 from specc.describe import Description, description_of
 from specc.diagnostics import Diagnostic, Report, Sources, Stop, render
 from specc.events import Decoder
-from specc.run.session import Counts, Options, Refused, Session, open_session
+from specc.run.load import Options, Refused
+from specc.run.session import Counts, Session, open_session
 
 _TICK_MS: Final = 100
 

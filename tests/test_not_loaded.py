@@ -8,7 +8,7 @@ from specc.describe import Description, ProbeDescription
 from specc.diagnostics import Location
 from specc.ir import Event
 from specc.libbpf import LibbpfError
-from specc.run.session import Options, _not_loaded
+from specc.run.load import Options, _not_loaded
 
 HERE = Location("f.yaml", 5, 13)
 

@@ -92,7 +92,8 @@ def spec_places(options: argparse.Namespace) -> Callable[[str], Location | None]
 
 def _run(data: bytes, options: argparse.Namespace, format_: str, report: Report) -> int:
     from specc.describe import description_of
-    from specc.run.session import Options, Refused, open_session
+    from specc.run.load import Options, Refused
+    from specc.run.session import open_session
 
     description = description_of(data, options.program)
     wanted = Options(options.attach, options.pid, options.force, options.verbose, spec_places(options))

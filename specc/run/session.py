@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -22,7 +21,7 @@ from typing import Final
 from specc.buffers import Reader, open_buffer
 from specc.describe import Description, ProbeDescription
 from specc.diagnostics import Diagnostic, Location, Report, Severity, Stop
-from specc.libbpf import BPF_TRACE_UPROBE_MULTI, LibbpfError, Library, Object
+from specc.libbpf import LibbpfError, Library, Object
 from specc.locate import UserPlace, UserTargets
 from specc.noun import dataclass, field, replace
 from specc.run.attach import Attacher, Attachment, NoMode
@@ -35,6 +34,7 @@ from specc.run.kernel_target import (
     kernel_symbol,
     why_not_attached,
 )
+from specc.run.load import LoadedProgram, Options, Refused, load, programs_of
 from specc.run.system import has_capability, missing_capabilities, raise_file_limit, wait_for_programs
 from specc.run.tracefs import find_tracefs, remove_leftovers
 from specc.run.user_target import check_user_code
@@ -42,21 +42,6 @@ from specc.run.user_target import check_user_code
 RETURN_KINDS: Final = frozenset({"kretprobe", "uretprobe", "kretsyscall"})
 _SHOWN_LOG_LINES: Final = 12
 _COUNTS: Final = struct.Struct("<QQ")  # struct specc_counts
-
-
-class Refused(Exception):
-    """What was found wrong is in the report that was given."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to run. `where` gives the place of a probe in its spec, where there is one; it is asked only on errors."""
-
-    attach: str = "auto"
-    pid: int | None = None
-    force: bool = False
-    verbose: bool = False
-    where: Callable[[str], Location | None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +54,6 @@ class Counts:
     missed: int
     skipped: int = 0
     anyones: int = 0
-
-
-@dataclass(slots=True)
-class _Program:
-    """One program of the object and the probe that it belongs to."""
-
-    symbol: str
-    probe: ProbeDescription
-    at_return: bool
 
 
 @dataclass(slots=True)
@@ -255,7 +231,7 @@ def _open(data: bytes, description: Description, options: Options, report: Repor
     description = _as_filled(description, filled)
     tracefs = find_tracefs()
     leftovers = remove_leftovers(tracefs) if tracefs is not None else []
-    programs = _programs(description)
+    programs = programs_of(description)
     if not raise_file_limit(4 * len(programs) + 256):
         report.error("SP427", f"{len(description.probes)} probes need more open files than this process may have", None,
                      help="raise the limit (ulimit -n), or make two specs of it")  # fmt: skip
@@ -265,7 +241,7 @@ def _open(data: bytes, description: Description, options: Options, report: Repor
         library = Library(verbose=options.verbose)
         undo.append(library.close)
         linked = _linked(library, programs, options)
-        thing = _load(library, data, description, linked, filled, options, report)
+        thing = load(library, data, description, linked, filled, options, report)
         undo.append(thing.close)
         maps, fds = thing.maps, thing.programs
         reader = open_buffer(description.buffer, maps[description.events_map], description.buffer_size)
@@ -302,16 +278,6 @@ def _places_told(probe: ProbeDescription) -> str:
     """Where the arguments are on this kernel."""
     places = [f"{f.record_key} {f.place}" for f in probe.event.fields if f.place]
     return f"{probe.name} on this kernel: {', '.join(places)}"
-
-
-def _programs(description: Description) -> list[_Program]:
-    """In the order of attaching: an entry before its return, so that no return lacks its arguments."""
-    found: list[_Program] = []
-    for probe in description.probes:
-        if probe.entry is not None:
-            found.append(_Program(probe.entry, probe, False))
-        found.append(_Program(probe.symbol, probe, probe.kind in RETURN_KINDS))
-    return found
 
 
 def _check_privileges(report: Report) -> None:
@@ -368,7 +334,7 @@ def _check_pid(options: Options, report: Report) -> None:
                      help="run specc on the host, with the process's number there")  # fmt: skip
 
 
-def _linked(library: Library, programs: Sequence[_Program], options: Options) -> frozenset[str]:
+def _linked(library: Library, programs: Sequence[LoadedProgram], options: Options) -> frozenset[str]:
     """The programs that go to their uprobes by a link of their own: it costs less than a perf event, and many of them
     are taken off in the time of one. For one process the kernel's first versions of it filtered wrongly."""
     users = [p for p in programs if p.probe.target is not None and p.probe.target.pid is None]
@@ -377,121 +343,9 @@ def _linked(library: Library, programs: Sequence[_Program], options: Options) ->
     return frozenset(p.symbol for p in users)
 
 
-def _load(
-    library: Library,
-    data: bytes,
-    description: Description,
-    linked: frozenset[str],
-    filled: Mapping[str, Filled],
-    options: Options,
-    report: Report,
-) -> Object:
-    """The object in the kernel. Raises Refused or Stop."""
-    from specc.elf import read_elf, symbols
-
-    thing: Object | None = None
-    try:
-        thing = library.open(data, description.name)
-        if options.pid is not None:
-            constant = symbols(read_elf(data), f"{description.name}_pid")
-            if not constant:
-                report.error("SP431", "this object cannot be limited to one process", None,
-                             help="build it again with this specc")  # fmt: skip
-                raise Refused
-            thing.set_constant(constant[0].value, options.pid.to_bytes(4, "little"))
-        _set_places(thing, data, description, filled, report)
-        thing.only({program.symbol for program in _programs(description)})
-        for symbol in linked:
-            thing.expect(symbol, BPF_TRACE_UPROBE_MULTI)
-        thing.load()
-    except LibbpfError as problem:
-        if thing is not None:
-            thing.close()
-        report.diagnostics.append(_not_loaded(problem, description, options))
-        raise Refused from None
-    except BaseException:
-        if thing is not None:
-            thing.close()
-        raise
-    return thing
-
-
-def _set_places(
-    thing: Object, data: bytes, description: Description, filled: Mapping[str, Filled], report: Report
-) -> None:
-    from specc.elf import read_elf, symbols
-
-    if not filled:
-        return
-    elf = read_elf(data)
-    for probe in description.probes:
-        if probe.name in filled and probe.at is not None:
-            constants = symbols(elf, probe.at.symbol)
-            if not constants:
-                report.error("SP431", f"the object lacks `{probe.at.symbol}`, which its description names", None,
-                             help="build it again with this specc")  # fmt: skip
-                raise Refused
-            for offset, value in filled[probe.name].settings.items():
-                thing.set_constant(constants[0].value + offset, value)
-
-
-_PROGRAM_LOG: Final = re.compile(
-    r"prog '(?P<program>\w+)': -- BEGIN PROG LOAD LOG --\n(?P<log>.*?)-- END PROG LOAD LOG --", re.DOTALL
-)
-_PROGRAM_FAILED: Final = re.compile(r"prog '(\w+)': (?:BPF program load failed|failed to)")
-# btf_distill_func_proto() of kernel/bpf/btf.c, asked before the program itself is looked at.
-_NOT_TAKEN: Final = re.compile(
-    r"The function \S+ (?:(?:arg\d+|return) type \S+ is unsupported|has \d+ arguments\. Too many|with variable args is)"
-)
-
-
-def _not_loaded(problem: LibbpfError, description: Description, options: Options) -> Diagnostic:
-    """What libbpf said about a load that failed, at the probe that it is about."""
-    verifier = _PROGRAM_LOG.search(problem.log)
-    named = verifier["program"] if verifier else None
-    if named is None and (failed := _PROGRAM_FAILED.search(problem.log)):
-        named = failed[1]
-    probe = next((p for p in description.probes if named in (p.symbol, p.entry)), None)
-    where = options.where(probe.name) if probe is not None else None
-    said = [line for line in problem.log.replace("libbpf: ", "").splitlines() if line.strip()]
-    if verifier and verifier["log"].strip():
-        log = [line for line in verifier["log"].splitlines() if line.strip()]
-        end = [line for line in log if not line.startswith("processed ")]
-        untaken = next((line for line in log if _NOT_TAKEN.match(line)), None)
-        if probe is not None and probe.kind in TRAMPOLINE_KINDS and untaken is not None:
-            instead = "kprobe" if probe.kind == "fentry" else "kretprobe"
-            return Diagnostic(
-                "SP426", f"the trampolines of this machine's kernel ({os.uname().release}) do not take "
-                f"`{probe.function}`, which {probe.kind} needs", where, (untaken,), f"use a {instead}",
-            )  # fmt: skip
-        return Diagnostic(
-            "SP430",
-            f"the kernel's verifier rejects the program of `{probe.name if probe else named}`: {end[-1] if end else problem.message}",
-            where,
-            tuple(log if options.verbose else end[-_SHOWN_LOG_LINES:-1]),
-            "this is a bug of specc, or the kernel is older than what the spec needs; -v shows the whole log",
-        )
-    if (
-        probe is not None
-        and probe.kind in TRAMPOLINE_KINDS
-        and problem.errno in (errno.EPERM, errno.ENOENT, errno.ESRCH)
-    ):
-        return Diagnostic(
-            "SP424", f"the kernel of this machine ({os.uname().release}) does not load {probe.kind} programs: "
-            f"{problem.message}", where, tuple(said[-_SHOWN_LOG_LINES:]), "use a kprobe instead",
-        )  # fmt: skip
-    if description.events_map in problem.log and description.buffer == "ring":
-        return Diagnostic(
-            "SP425", f"the kernel of this machine ({os.uname().release}) does not give a ring buffer: {problem.message}",
-            None, tuple(said[-_SHOWN_LOG_LINES:]), "kernels before 5.8 need `buffer: {perf: 64}` in the spec",
-        )  # fmt: skip
-    return Diagnostic(
-        "SP431", f"the object cannot be loaded: {problem.message}", where, tuple(said[-_SHOWN_LOG_LINES:]),
-        "`specc doctor` says what works on this machine",
-    )  # fmt: skip
-
-
-def _attach(session: Session, program: _Program, fd: int, linked: bool, options: Options, report: Report) -> Attachment:
+def _attach(
+    session: Session, program: LoadedProgram, fd: int, linked: bool, options: Options, report: Report
+) -> Attachment:
     """Raises Refused."""
     probe, attacher = program.probe, session.attacher
     try:

@@ -12,7 +12,8 @@ from specc.describe import description_of
 from specc.diagnostics import Location, Report
 from specc.libbpf import LibbpfError, Library
 from specc.pipeline import emit_all, front, session
-from specc.run.session import Options, Refused, open_session
+from specc.run.load import Options, Refused
+from specc.run.session import open_session
 
 from .build import live
 

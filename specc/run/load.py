@@ -1,0 +1,174 @@
+"""An object into the kernel: opened, its constants set, loaded; and what to say when the kernel refuses it.
+
+In: an object's bytes and what is known of the kernel.  Out: an `Object` of libbpf; or findings, and `Refused`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import struct
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from specc.describe import Description, ProbeDescription
+from specc.diagnostics import Diagnostic, Location, Report
+from specc.libbpf import BPF_TRACE_UPROBE_MULTI, LibbpfError, Library, Object
+from specc.noun import dataclass
+from specc.run.fill import Filled
+from specc.run.kernel_target import (
+    TRAMPOLINE_KINDS,
+)
+
+RETURN_KINDS: Final = frozenset({"kretprobe", "uretprobe", "kretsyscall"})
+_SHOWN_LOG_LINES: Final = 12
+_COUNTS: Final = struct.Struct("<QQ")  # struct specc_counts
+
+
+class Refused(Exception):
+    """What was found wrong is in the report that was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run. `where` gives the place of a probe in its spec, where there is one; it is asked only on errors."""
+
+    attach: str = "auto"
+    pid: int | None = None
+    force: bool = False
+    verbose: bool = False
+    where: Callable[[str], Location | None] = lambda _: None
+
+
+@dataclass(slots=True)
+class LoadedProgram:
+    """One program of the object and the probe that it belongs to."""
+
+    symbol: str
+    probe: ProbeDescription
+    at_return: bool
+
+
+def load(
+    library: Library,
+    data: bytes,
+    description: Description,
+    linked: frozenset[str],
+    filled: Mapping[str, Filled],
+    options: Options,
+    report: Report,
+) -> Object:
+    """The object in the kernel. Raises Refused or Stop."""
+    from specc.elf import read_elf, symbols
+
+    thing: Object | None = None
+    try:
+        thing = library.open(data, description.name)
+        if options.pid is not None:
+            constant = symbols(read_elf(data), f"{description.name}_pid")
+            if not constant:
+                report.error("SP431", "this object cannot be limited to one process", None,
+                             help="build it again with this specc")  # fmt: skip
+                raise Refused
+            thing.set_constant(constant[0].value, options.pid.to_bytes(4, "little"))
+        _set_places(thing, data, description, filled, report)
+        thing.only({program.symbol for program in programs_of(description)})
+        for symbol in linked:
+            thing.expect(symbol, BPF_TRACE_UPROBE_MULTI)
+        thing.load()
+    except LibbpfError as problem:
+        if thing is not None:
+            thing.close()
+        report.diagnostics.append(_not_loaded(problem, description, options))
+        raise Refused from None
+    except BaseException:
+        if thing is not None:
+            thing.close()
+        raise
+    return thing
+
+
+def _set_places(
+    thing: Object, data: bytes, description: Description, filled: Mapping[str, Filled], report: Report
+) -> None:
+    from specc.elf import read_elf, symbols
+
+    if not filled:
+        return
+    elf = read_elf(data)
+    for probe in description.probes:
+        if probe.name in filled and probe.at is not None:
+            constants = symbols(elf, probe.at.symbol)
+            if not constants:
+                report.error("SP431", f"the object lacks `{probe.at.symbol}`, which its description names", None,
+                             help="build it again with this specc")  # fmt: skip
+                raise Refused
+            for offset, value in filled[probe.name].settings.items():
+                thing.set_constant(constants[0].value + offset, value)
+
+
+_PROGRAM_LOG: Final = re.compile(
+    r"prog '(?P<program>\w+)': -- BEGIN PROG LOAD LOG --\n(?P<log>.*?)-- END PROG LOAD LOG --", re.DOTALL
+)
+_PROGRAM_FAILED: Final = re.compile(r"prog '(\w+)': (?:BPF program load failed|failed to)")
+# btf_distill_func_proto() of kernel/bpf/btf.c, asked before the program itself is looked at.
+_NOT_TAKEN: Final = re.compile(
+    r"The function \S+ (?:(?:arg\d+|return) type \S+ is unsupported|has \d+ arguments\. Too many|with variable args is)"
+)
+
+
+def _not_loaded(problem: LibbpfError, description: Description, options: Options) -> Diagnostic:
+    """What libbpf said about a load that failed, at the probe that it is about."""
+    verifier = _PROGRAM_LOG.search(problem.log)
+    named = verifier["program"] if verifier else None
+    if named is None and (failed := _PROGRAM_FAILED.search(problem.log)):
+        named = failed[1]
+    probe = next((p for p in description.probes if named in (p.symbol, p.entry)), None)
+    where = options.where(probe.name) if probe is not None else None
+    said = [line for line in problem.log.replace("libbpf: ", "").splitlines() if line.strip()]
+    if verifier and verifier["log"].strip():
+        log = [line for line in verifier["log"].splitlines() if line.strip()]
+        end = [line for line in log if not line.startswith("processed ")]
+        untaken = next((line for line in log if _NOT_TAKEN.match(line)), None)
+        if probe is not None and probe.kind in TRAMPOLINE_KINDS and untaken is not None:
+            instead = "kprobe" if probe.kind == "fentry" else "kretprobe"
+            return Diagnostic(
+                "SP426", f"the trampolines of this machine's kernel ({os.uname().release}) do not take "
+                f"`{probe.function}`, which {probe.kind} needs", where, (untaken,), f"use a {instead}",
+            )  # fmt: skip
+        return Diagnostic(
+            "SP430",
+            f"the kernel's verifier rejects the program of `{probe.name if probe else named}`: {end[-1] if end else problem.message}",
+            where,
+            tuple(log if options.verbose else end[-_SHOWN_LOG_LINES:-1]),
+            "this is a bug of specc, or the kernel is older than what the spec needs; -v shows the whole log",
+        )
+    if (
+        probe is not None
+        and probe.kind in TRAMPOLINE_KINDS
+        and problem.errno in (errno.EPERM, errno.ENOENT, errno.ESRCH)
+    ):
+        return Diagnostic(
+            "SP424", f"the kernel of this machine ({os.uname().release}) does not load {probe.kind} programs: "
+            f"{problem.message}", where, tuple(said[-_SHOWN_LOG_LINES:]), "use a kprobe instead",
+        )  # fmt: skip
+    if description.events_map in problem.log and description.buffer == "ring":
+        return Diagnostic(
+            "SP425", f"the kernel of this machine ({os.uname().release}) does not give a ring buffer: {problem.message}",
+            None, tuple(said[-_SHOWN_LOG_LINES:]), "kernels before 5.8 need `buffer: {perf: 64}` in the spec",
+        )  # fmt: skip
+    return Diagnostic(
+        "SP431", f"the object cannot be loaded: {problem.message}", where, tuple(said[-_SHOWN_LOG_LINES:]),
+        "`specc doctor` says what works on this machine",
+    )  # fmt: skip
+
+
+def programs_of(description: Description) -> list[LoadedProgram]:
+    """In the order of attaching: an entry before its return, so that no return lacks its arguments."""
+    found: list[LoadedProgram] = []
+    for probe in description.probes:
+        if probe.entry is not None:
+            found.append(LoadedProgram(probe.entry, probe, False))
+        found.append(LoadedProgram(probe.symbol, probe, probe.kind in RETURN_KINDS))
+    return found
