@@ -22,6 +22,7 @@ from typing import Any, Final
 from specc.diagnostics import stop
 
 WARN, INFO, DEBUG = 0, 1, 2  # enum libbpf_print_level
+LOG_AND_STATS: Final = 1 | 4  # BPF_LOG_LEVEL1, which is kept of a program that is refused, and BPF_LOG_STATS
 BPF_PERF_EVENT, BPF_TRACE_UPROBE_MULTI = 41, 48  # enum bpf_attach_type
 OLDEST: Final = (1, 1)
 SONAME: Final = "libbpf.so.1"
@@ -130,6 +131,7 @@ class Library:
         """Raises Stop when there is no libbpf here that will do."""
         self.log: list[str] = []
         self._handle = _load(path or os.environ.get("SPECC_LIBBPF") or SONAME)
+        self.verbose: Final = verbose
         self._level = DEBUG if verbose else INFO
         libc = ctypes.CDLL(None, use_errno=True)
         self._system_call = libc.syscall
@@ -285,7 +287,8 @@ class Object:
     def __init__(self, library: Library, data: bytes, name: str) -> None:
         self._library = library
         self._data = ctypes.create_string_buffer(data, len(data))  # libbpf reads from it until the load
-        options = _OpenOptions(sz=ctypes.sizeof(_OpenOptions), object_name=name.encode())
+        level = LOG_AND_STATS if library.verbose else 0
+        options = _OpenOptions(sz=ctypes.sizeof(_OpenOptions), object_name=name.encode(), kernel_log_level=level)
         self._pointer: int | None = library.check("bpf_object__open_mem", self._data, len(data), byref(options))
 
     def __enter__(self) -> Object:

@@ -8,7 +8,7 @@ from specc.describe import Description, ProbeDescription
 from specc.diagnostics import Location
 from specc.ir import Event
 from specc.libbpf import LibbpfError
-from specc.run.load import Options, _not_loaded
+from specc.run.load import Options, _not_loaded, verified
 
 HERE = Location("f.yaml", 5, 13)
 
@@ -48,3 +48,14 @@ def test_another_no_is_the_verifiers(kind: str) -> None:
     found = _not_loaded(said(kind, log), description(kind), Options())
     assert (found.code, found.notes) == ("SP430", ("0: (79) r1 = *(u64 *)(r1 +800)",))
     assert found.message.endswith("invalid bpf_context access off=800 size=8")
+
+
+def test_what_the_verifier_counted() -> None:
+    """With -v, also of a program that it refuses; then what is wrong stands before it."""
+    counted = "verification time 101 usec\nstack depth 24+40\nprocessed 88 insns (limit 1000000) max_states_per_insn 0 total_states 4 peak_states 4 mark_read 2"
+    assert verified(said("kprobe", counted).log) == [
+        "f_kprobe: the verifier went through 88 instructions, 64 bytes of stack"
+    ]
+    found = _not_loaded(said("kprobe", f"1: (b7) r0 = 1\nR9 !read_ok\n{counted}"), description("kprobe"), Options())
+    assert found.message.endswith("R9 !read_ok")
+    assert verified("prog 'a': failed to load: -13\n") == []

@@ -112,6 +112,9 @@ _PROGRAM_LOG: Final = re.compile(
     r"prog '(?P<program>\w+)': -- BEGIN PROG LOAD LOG --\n(?P<log>.*?)-- END PROG LOAD LOG --", re.DOTALL
 )
 _PROGRAM_FAILED: Final = re.compile(r"prog '(\w+)': (?:BPF program load failed|failed to)")
+_COUNTED: Final = ("processed ", "verification time ", "stack depth ")  # how the verifier's log ends
+_STATISTICS: Final = re.compile(r"^processed (\d+) insns", re.MULTILINE)
+_STACK: Final = re.compile(r"^stack depth ([\d+]+)", re.MULTILINE)
 # btf_distill_func_proto() of kernel/bpf/btf.c, asked before the program itself is looked at.
 _NOT_TAKEN: Final = re.compile(
     r"The function \S+ (?:(?:arg\d+|return) type \S+ is unsupported|has \d+ arguments\. Too many|with variable args is)"
@@ -129,7 +132,7 @@ def _not_loaded(problem: LibbpfError, description: Description, options: Options
     said = [line for line in problem.log.replace("libbpf: ", "").splitlines() if line.strip()]
     if verifier and verifier["log"].strip():
         log = [line for line in verifier["log"].splitlines() if line.strip()]
-        end = [line for line in log if not line.startswith("processed ")]
+        end = [line for line in log if not line.startswith(_COUNTED)]
         untaken = next((line for line in log if _NOT_TAKEN.match(line)), None)
         if probe is not None and probe.kind in TRAMPOLINE_KINDS and untaken is not None:
             instead = "kprobe" if probe.kind == "fentry" else "kretprobe"
@@ -162,6 +165,20 @@ def _not_loaded(problem: LibbpfError, description: Description, options: Options
         "SP431", f"the object cannot be loaded: {problem.message}", where, tuple(said[-_SHOWN_LOG_LINES:]),
         "`specc doctor` says what works on this machine",
     )  # fmt: skip
+
+
+def verified(log: str) -> list[str]:
+    """What the verifier counted for each program that it took: how many instructions it went through on all ways, which has
+    a limit of a million, and the stack of the program and of what it calls. There when libbpf was asked to be verbose."""
+    found: list[str] = []
+    for program in _PROGRAM_LOG.finditer(log):
+        steps, stack = _STATISTICS.search(program["log"]), _STACK.search(program["log"])
+        if steps and stack:
+            depth = sum(map(int, stack[1].split("+")))
+            found.append(
+                f"{program['program']}: the verifier went through {steps[1]} instructions, {depth} bytes of stack"
+            )
+    return found
 
 
 def programs_of(description: Description) -> list[LoadedProgram]:

@@ -34,7 +34,7 @@ from specc.run.kernel_target import (
     kernel_symbol,
     why_not_attached,
 )
-from specc.run.load import LoadedProgram, Options, Refused, load, programs_of
+from specc.run.load import LoadedProgram, Options, Refused, load, programs_of, verified
 from specc.run.system import has_capability, missing_capabilities, raise_file_limit, wait_for_programs
 from specc.run.tracefs import find_tracefs, remove_leftovers
 from specc.run.user_target import check_user_code
@@ -270,6 +270,7 @@ def _open(data: bytes, description: Description, options: Options, report: Repor
         raise
     session.notes += [f"removed the event {name} of a run that was killed" for name in leftovers]
     session.notes += [_places_told(p) for p in description.probes if p.name in filled]
+    session.notes += verified("".join(library.log))
     session.notes += [f"{kind}s are attached by {mode}" for kind, mode in attacher.modes.items()]
     return session
 
