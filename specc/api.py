@@ -20,6 +20,7 @@ from specc.commands.run import object_bytes, spec_places
 from specc.describe import Description, description_of
 from specc.diagnostics import Diagnostic, Report, Sources, Stop, render
 from specc.events import Decoder
+from specc.run.filters import Filters
 from specc.run.load import Options, Refused
 from specc.run.session import Counts, Session, open_session
 
@@ -91,6 +92,11 @@ class Running:
         """Hits at which the kernel ran no program: it was in another one, or in another probe, on that processor."""
         return self._counts().skipped
 
+    @property
+    def limited(self) -> int:
+        """Events that were more than a probe's limit."""
+        return self._counts().limited
+
     def _counts(self) -> Counts:
         return self._session.counts()
 
@@ -104,6 +110,8 @@ def open(
     path: str | os.PathLike[str],
     *,
     pid: int | None = None,
+    comm: str | None = None,
+    cgroup: str | None = None,
     attach: str = "auto",
     force: bool = False,
     compiler: str | None = None,
@@ -119,7 +127,7 @@ def open(
         if data is None:
             raise SpeccError(report.diagnostics)
         description = description_of(data, options.program)
-        wanted = Options(attach, pid, force, False, spec_places(options))
+        wanted = Options(attach, Filters(pid, comm, cgroup), force, False, spec_places(options))
         session = open_session(data, description, wanted, report)
         return Running(session, session.description)
     except Stop as problem:

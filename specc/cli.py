@@ -109,6 +109,8 @@ def _parser(only: str | None = None) -> argparse.ArgumentParser:
     run.add_argument("--count", type=_positive, metavar="N", help="end after N events")
     run.add_argument("--duration", type=_seconds, metavar="S", help="end after S seconds")
     run.add_argument("--pid", type=_positive, metavar="P", help="only the process P; ends when it does")
+    run.add_argument("--comm", metavar="NAME", help="only tasks of this name, of at most 15 bytes (`ps -o comm`)")
+    run.add_argument("--cgroup", metavar="PATH", help="only tasks in this cgroup (v2) and those below it")
     run.add_argument("--attach", choices=("auto", "link", "perf", "legacy"), default="auto", help="by a BPF link, by perf_event_open, or through tracefs; default: the best that works")  # fmt: skip
     run.add_argument("--dry-run", action="store_true", help="load, attach, detach")
     run.add_argument("--force", action="store_true", help="run although the running kernel declares a function differently")  # fmt: skip

@@ -65,6 +65,8 @@ def emit(program: Program) -> str:
             moves=_moves(program),
             fetches=_fetches(program),
             divides=any(p.condition.divides for p in _all(program) if p.condition),
+            limits=(limits := any(p.limit for p in program.probes)),
+            hashes=limits or any(p.entry for p in program.probes),
             tests=any(p.condition for p in _all(program)),
             registers=[(f"IN_{r.upper()}", r.removeprefix("r") if r[1].isalpha() else r) for r in GENERAL_REGISTERS],
         )
@@ -164,6 +166,7 @@ def _codes(constant: PlaceConstant, kind: str) -> str:
 # uapi numbers of the helpers (linux/bpf.h), beside those of maps, which the preamble always has.
 _HELPERS = {
     "bpf_ktime_get_ns": "static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;",
+    "bpf_get_prandom_u32": "static __u32 (*const bpf_get_prandom_u32)(void) = (void *)7;",
     "bpf_get_smp_processor_id": "static __u32 (*const bpf_get_smp_processor_id)(void) = (void *)8;",
     "bpf_get_current_pid_tgid": "static __u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;",
     "bpf_get_current_uid_gid": "static __u64 (*const bpf_get_current_uid_gid)(void) = (void *)15;",
@@ -171,6 +174,8 @@ _HELPERS = {
     "bpf_perf_event_output": "static long (*const bpf_perf_event_output)(void *ctx, void *map, __u64 flags, void *data, "
     "__u64 size) = (void *)25;",
     "bpf_get_current_task": "static __u64 (*const bpf_get_current_task)(void) = (void *)35;",
+    "bpf_current_task_under_cgroup": "static long (*const bpf_current_task_under_cgroup)(void *map, __u32 index) = "
+    "(void *)37;",
     "bpf_get_current_cgroup_id": "static __u64 (*const bpf_get_current_cgroup_id)(void) = (void *)80;",
     "bpf_probe_read_user": "static long (*const bpf_probe_read_user)(void *dst, __u32 size, const void *src) = "
     "(void *)112;",
@@ -202,7 +207,10 @@ _CONTEXT_HELPERS = {
 
 def _helpers(program: Program, contexts: set[str]) -> list[str]:
     """Declarations of the helpers that a program calls, and of no others."""
-    used = {_CONTEXT_HELPERS[c] for c in contexts} | {"bpf_get_current_pid_tgid"}  # which the filter by process needs
+    used = {_CONTEXT_HELPERS[c] for c in contexts}
+    used |= {"bpf_get_current_pid_tgid", "bpf_get_current_comm", "bpf_current_task_under_cgroup"}  # of unwanted()
+    used |= {"bpf_get_prandom_u32"} if any(p.sample for p in program.probes) else set()
+    used |= {"bpf_ktime_get_ns"} if any(p.limit for p in program.probes) else set()
     if program.buffer == "ring":
         used |= {"bpf_ringbuf_reserve", "bpf_ringbuf_submit"}
     else:

@@ -343,6 +343,15 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """At most so many events in each span of time; `text` is as the spec has it."""
+
+    text: str
+    most: int
+    ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """The entry half of a return probe: what it saves, per thread and frame, for the return half to take."""
 
@@ -375,7 +384,7 @@ class Probe:
 
     What it attaches to is a kernel's `function`, or a `target` in an ELF file: one of them is None. `used` are the
     arguments that it records, by their names in the prototype, and "return". `trampoline` is another program that makes
-    the same event, for a loader to choose. `timed` says that it wants to know the time.
+    the same event, for a loader to choose. `timed` says that it wants to know the time. Of hits, one in `sample` is taken.
     """
 
     name: str
@@ -398,6 +407,8 @@ class Probe:
     trampoline: Probe | None = None
     timed: bool = False
     condition: Condition | None = None
+    sample: int | None = None
+    limit: Limit | None = None
 
 
 @dataclass(frozen=True, slots=True)

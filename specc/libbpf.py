@@ -102,8 +102,10 @@ _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "bpf_map__name": (c_char_p, (c_void_p,)),
     "bpf_map__fd": (c_int, (c_void_p,)),
     "bpf_map__initial_value": (c_void_p, (c_void_p, POINTER(c_size_t))),
+    "bpf_map__set_autocreate": (c_int, (c_void_p, c_bool)),
     "bpf_map__max_entries": (c_uint32, (c_void_p,)),
     "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p)),
+    "bpf_map_update_elem": (c_int, (c_int, c_void_p, c_void_p, c_uint64)),
     "bpf_prog_load": (c_int, (c_int, c_char_p, c_char_p, c_void_p, c_size_t, POINTER(_LoadOptions))),
     "bpf_program__set_expected_attach_type": (c_int, (c_void_p, c_int)),
     "bpf_program__set_autoload": (c_int, (c_void_p, c_bool)),
@@ -202,6 +204,16 @@ class Library:
         value = ctypes.create_string_buffer(size)
         self.check("bpf_map_lookup_elem", map_fd, byref(c_uint32(key)), value)
         return value.raw
+
+    def update(self, map_fd: int, key: int, value: bytes) -> None:
+        """Set an array map's element."""
+        self.check("bpf_map_update_elem", map_fd, byref(c_uint32(key)), value, 0)
+
+    def value_size(self, map_fd: int) -> int:
+        """Bytes of a value of a map; a per-CPU map has one for each CPU, each on a multiple of 8."""
+        info = ctypes.create_string_buffer(256)
+        self.check("bpf_obj_get_info_by_fd", map_fd, info, byref(c_uint32(len(info))))
+        return int.from_bytes(info.raw[12:16], "little")  # struct bpf_map_info: type, id, key_size, value_size
 
     def link_missed(self, link: int) -> int | None:
         """How often the kernel did not run a link's program on a kprobe or at a return: it was in another kprobe, or had
@@ -345,6 +357,12 @@ class Object:
         for item in self._each("bpf_object__next_program"):
             loads = self._library.call("bpf_program__name", item).decode() in wanted
             self._library.check("bpf_program__set_autoload", item, loads)
+
+    def without(self, name: str) -> None:
+        """Do not make this map: no program that is loaded reaches it."""
+        for item in self._each("bpf_object__next_map"):
+            if self._library.call("bpf_map__name", item) == name.encode():
+                self._library.check("bpf_map__set_autocreate", item, False)
 
     def load(self) -> None:
         """Give it to the kernel. Raises LibbpfError, whose log holds what the verifier said."""

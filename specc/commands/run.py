@@ -92,11 +92,13 @@ def spec_places(options: argparse.Namespace) -> Callable[[str], Location | None]
 
 def _run(data: bytes, options: argparse.Namespace, format_: str, report: Report) -> int:
     from specc.describe import description_of
+    from specc.run.filters import Filters
     from specc.run.load import Options, Refused
     from specc.run.session import open_session
 
     description = description_of(data, options.program)
-    wanted = Options(options.attach, options.pid, options.force, options.verbose, spec_places(options))
+    filters = Filters(options.pid, options.comm, options.cgroup)
+    wanted = Options(options.attach, filters, options.force, options.verbose, spec_places(options))
     try:
         session = open_session(data, description, wanted, report)
     except Refused:
@@ -160,7 +162,7 @@ def _stream(session: Session, description: Description, options: argparse.Namesp
             _say(
                 "returns that the kernel had no room to note are not counted: this kernel tells of them only with --attach legacy"
             )
-        _say(f"received {received.events}, lost {counts.lost}{_missed(counts)}")
+        _say(f"received {received.events}, lost {counts.lost}{_missed(counts)}{_limited(counts)}")
     finally:
         if options.output is not None:
             output.close()
@@ -211,6 +213,10 @@ def _missed(counts: Counts) -> str:
     """Hits that no program has seen, or not with its arguments; nothing when there were none."""
     parts = [_plural(n, word) for n, word in ((counts.missed, "return"), (counts.skipped, "hit")) if n]
     return f", missed {' and '.join(parts)}" if parts else ""
+
+
+def _limited(counts: Counts) -> str:
+    return f", left out {counts.limited} (limit)" if counts.limited else ""
 
 
 def _is_pipe(stream: IO[str]) -> bool:

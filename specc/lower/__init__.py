@@ -42,7 +42,9 @@ def lower(spec: Spec, resolved: Mapping[str, Resolved], report: Report) -> Progr
 
 def _check_symbols(spec: Spec, probes: list[Probe], report: Report) -> None:
     """The C identifiers of a file: two probes' derived names can meet, say those of `a` and of `a_entry`."""
-    taken: dict[str, Location | None] = dict.fromkeys(f"{spec.name}_{n}" for n in ("events", "lost", "pid"))
+    taken: dict[str, Location | None] = dict.fromkeys(
+        f"{spec.name}_{n}" for n in ("events", "lost", "pid", "comm", "by_cgroup", "cgroup", "spans")
+    )
     taken["specc_description"] = None
     for probe in probes:
         names = [probe.symbol] + ([probe.entry.symbol, probe.entry.map] if probe.entry else [])

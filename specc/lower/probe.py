@@ -9,6 +9,7 @@ from specc.diagnostics import Report
 from specc.ir import (
     Elapsed,
     Event,
+    Limit,
     Probe,
     Store,
     Target,
@@ -131,6 +132,8 @@ def _make(
         moved.places if moved else None,
         timed=timed,
         condition=test,
+        sample=probe.sample,
+        limit=Limit(probe.limit.text, probe.limit.most, probe.limit.ns) if probe.limit is not None else None,
     )
 
 

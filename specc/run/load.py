@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import struct
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -17,13 +16,13 @@ from specc.diagnostics import Diagnostic, Location, Report
 from specc.libbpf import BPF_TRACE_UPROBE_MULTI, LibbpfError, Library, Object
 from specc.noun import dataclass
 from specc.run.fill import Filled
+from specc.run.filters import Filters, fill_filters, set_filters
 from specc.run.kernel_target import (
     TRAMPOLINE_KINDS,
 )
 
 RETURN_KINDS: Final = frozenset({"kretprobe", "uretprobe", "kretsyscall"})
 _SHOWN_LOG_LINES: Final = 12
-_COUNTS: Final = struct.Struct("<QQ")  # struct specc_counts
 
 
 class Refused(Exception):
@@ -35,7 +34,7 @@ class Options:
     """How to run. `where` gives the place of a probe in its spec, where there is one; it is asked only on errors."""
 
     attach: str = "auto"
-    pid: int | None = None
+    filters: Filters = Filters()
     force: bool = False
     verbose: bool = False
     where: Callable[[str], Location | None] = lambda _: None
@@ -60,23 +59,18 @@ def load(
     report: Report,
 ) -> Object:
     """The object in the kernel. Raises Refused or Stop."""
-    from specc.elf import read_elf, symbols
-
     thing: Object | None = None
     try:
         thing = library.open(data, description.name)
-        if options.pid is not None:
-            constant = symbols(read_elf(data), f"{description.name}_pid")
-            if not constant:
-                report.error("SP431", "this object cannot be limited to one process", None,
-                             help="build it again with this specc")  # fmt: skip
-                raise Refused
-            thing.set_constant(constant[0].value, options.pid.to_bytes(4, "little"))
+        if not set_filters(thing, data, description.name, options.filters, report):
+            raise Refused
         _set_places(thing, data, description, filled, report)
         thing.only({program.symbol for program in programs_of(description)})
         for symbol in linked:
             thing.expect(symbol, BPF_TRACE_UPROBE_MULTI)
         thing.load()
+        if not fill_filters(library, thing, description.name, options.filters, report):
+            raise Refused
     except LibbpfError as problem:
         if thing is not None:
             thing.close()

@@ -26,6 +26,7 @@ from specc.locate import UserPlace, UserTargets
 from specc.noun import dataclass, field, replace
 from specc.run.attach import Attacher, Attachment, NoMode
 from specc.run.fill import Filled
+from specc.run.filters import check_filters
 from specc.run.kernel_target import (
     KERNEL_KINDS,
     TRAMPOLINE_KINDS,
@@ -41,19 +42,21 @@ from specc.run.user_target import check_user_code
 
 RETURN_KINDS: Final = frozenset({"kretprobe", "uretprobe", "kretsyscall"})
 _SHOWN_LOG_LINES: Final = 12
-_COUNTS: Final = struct.Struct("<QQ")  # struct specc_counts
+_COUNTS: Final = 3  # members of struct specc_counts, each a __u64
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
     """What no event tells of, since the programs were attached: events that found no room, returns whose entry was not
-    seen or that the kernel had no room to note, hits at which the kernel was in another probe or program. Where one
-    process is watched, `anyones` is how many of the last two the kernel counts, which it does for all processes."""
+    seen or that the kernel had no room to note, hits at which the kernel was in another probe or program. Where not all
+    processes are watched, `anyones` is how many of the last two the kernel counts, which it does for all. `limited` are
+    those that were more than a probe's limit."""
 
     lost: int
     missed: int
     skipped: int = 0
     anyones: int = 0
+    limited: int = 0
 
 
 @dataclass(slots=True)
@@ -73,7 +76,7 @@ class Session:
     entries: list[Attachment] = field(default_factory=list)  # that save arguments for a return
     places: dict[str, UserPlace] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    pid: int | None = None
+    filtered: bool = False  # not everyone's hits are recorded
     _unnoted: tuple[int, int] = (0, 0)
     ways: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -110,24 +113,25 @@ class Session:
 
     def counts(self) -> Counts:
         """The sum over all processors and probes."""
-        width = _COUNTS.size
-        lost = missed = 0
+        width = self.library.value_size(self.lost_map)
+        lost = missed = limited = 0
         late, early = self._by_kernel()
         cpus = self.library.possible_cpus()
         fds = self.thing.programs
         for number, probe in enumerate(self.description.probes):
             raw = self.library.lookup(self.lost_map, number, width * cpus)
-            for one_lost, one_missed in _COUNTS.iter_unpack(raw):
+            for one_lost, one_missed, one_limited in _counted(raw, width):
                 lost += one_lost
                 missed += one_missed
+                limited += one_limited
             not_run = self.library.program_skipped(fds[probe.symbol]) or 0
             if probe.kind in RETURN_KINDS or probe.kind == "fexit":
                 late += not_run
             else:
                 early += not_run
-        if self.pid is not None:
-            return Counts(lost, missed, 0, late + early)
-        return Counts(lost, missed + late, early)
+        if self.filtered:
+            return Counts(lost, missed, 0, late + early, limited)
+        return Counts(lost, missed + late, early, 0, limited)
 
     @property
     def untold(self) -> bool:
@@ -155,6 +159,13 @@ class Session:
             self.reader.close()
             self.thing.close()
             self.library.close()
+
+
+def _counted(raw: bytes, width: int) -> Iterable[tuple[int, ...]]:
+    """What each processor counted. An object of before a count was counts nothing there."""
+    for at in range(0, len(raw), width):
+        found = struct.unpack_from(f"<{width // 8}Q", raw, at)
+        yield (*found, *(0,) * _COUNTS)[:_COUNTS]
 
 
 def detach_all(attachments: Sequence[Attachment]) -> None:
@@ -257,7 +268,7 @@ def _open(data: bytes, description: Description, options: Options, report: Repor
             attacher,
             places=places,
             notes=[],
-            pid=options.pid,
+            filtered=bool(options.filters),
         )
         undo.append(session.detach)
         for program in programs:
@@ -294,14 +305,14 @@ def _check_targets(
     description: Description, options: Options, report: Report
 ) -> tuple[dict[str, UserPlace], Mapping[str, Filled]]:
     """Where each user probe goes, and where each kernel probe's arguments are; every problem of every probe is reported."""
-    _check_pid(options, report)
+    check_filters(options.filters, report)
     users = [p for p in description.probes if p.target is not None]
     if users and not has_probes("uprobe"):
         report.error("SP422", f"the kernel of this machine ({os.uname().release}) has no uprobes",
                      options.where(users[0].name), notes=["it was built without CONFIG_UPROBE_EVENTS"])  # fmt: skip
         return {}, {}
     places: dict[str, UserPlace] = {}
-    targets = UserTargets(pid=options.pid)
+    targets = UserTargets(pid=options.filters.pid)
     for probe in users:
         assert probe.target is not None
         try:
@@ -324,22 +335,16 @@ def _placed(d: Diagnostic, where: Location | None) -> Diagnostic:
     return Diagnostic(d.code, d.message, where, d.notes, d.help, d.severity)
 
 
-def _check_pid(options: Options, report: Report) -> None:
-    if options.pid is None:
-        return
-    if not os.path.exists(f"/proc/{options.pid}"):
-        report.error("SP452", f"there is no process {options.pid}", None)
-    elif os.stat("/proc/self/ns/pid").st_ino != 0xEFFFFFFC:  # PROC_PID_INIT_INO
-        # The programs see the numbers of the first namespace only.
-        report.error("SP453", "--pid works only in the machine's first pid namespace, not in this container", None,
-                     help="run specc on the host, with the process's number there")  # fmt: skip
-
-
 def _linked(library: Library, programs: Sequence[LoadedProgram], options: Options) -> frozenset[str]:
     """The programs that go to their uprobes by a link of their own: it costs less than a perf event, and many of them
     are taken off in the time of one. For one process the kernel's first versions of it filtered wrongly."""
     users = [p for p in programs if p.probe.target is not None and p.probe.target.pid is None]
-    if not users or options.pid is not None or options.attach not in ("auto", "link") or not library.has_uprobe_links():
+    if (
+        not users
+        or options.filters.pid is not None
+        or options.attach not in ("auto", "link")
+        or not library.has_uprobe_links()
+    ):
         return frozenset()
     return frozenset(p.symbol for p in users)
 
@@ -358,7 +363,7 @@ def _attach(
             return attacher.kernel(fd, kernel_symbol(probe), at_return=program.at_return)
         assert probe.target is not None
         place = session.places[probe.name]
-        pid = probe.target.pid if probe.target.pid is not None else options.pid
+        pid = probe.target.pid if probe.target.pid is not None else options.filters.pid
         return attacher.user(fd, place.path, place.offset, at_return=program.at_return, pid=pid, linked=linked)
     except NoMode as problem:
         report.error("SP423", f"cannot attach `{probe.name}` by `{options.attach}`: {problem}",

@@ -80,11 +80,20 @@ class UserTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitSpec:
+    """At most so many events in each span of `ns`; `text` is as written: "1000/s"."""
+
+    text: str
+    most: int
+    ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeSpec:
     """One probe. `function` is the C function's name: for user probes the symbol without its version, None without.
 
     `args` is None when the spec has no `args`: every readable argument is wanted. `best` is for `function:`, a kprobe or
-    kretprobe that may be made by a BPF trampoline instead.
+    kretprobe that may be made by a BPF trampoline instead. Of the hits one in `sample` is taken.
     """
 
     name: Word
@@ -97,6 +106,8 @@ class ProbeSpec:
     where: Location
     best: bool = False
     condition: Condition | None = None
+    sample: int | None = None
+    limit: LimitSpec | None = None
 
     @property
     def tested(self) -> tuple[str, ...]:

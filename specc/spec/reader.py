@@ -26,6 +26,7 @@ from specc.spec.nouns import (
     ArgumentSpec,
     Buffer,
     BytesSpec,
+    LimitSpec,
     ProbeSpec,
     Spec,
     UserTarget,
@@ -40,6 +41,7 @@ PAGE: Final = 4096
 SYSTEM_PLACES: Final = ("/usr", "/opt", "/lib/modules")  # where packages put C headers
 _MOST_BYTES: Final = 64  # of memory whose size an argument says, without `max`
 _UNITS: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_SPANS: Final = {"s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}  # of a limit, in ns
 _NAME_LENGTH: Final = 64  # of a probe: the emitted functions and structs are named after it, and BTF names are bounded
 
 # C23 6.4.1, the GNU spellings, and the macros that GNU C predefines: none can be the name of a struct's member.
@@ -235,6 +237,8 @@ class _Reader:
             where=node.where,
             best=word == FUNCTION,
             condition=condition,
+            sample=int(_text(entries["sample"].value).removeprefix("1/")) if "sample" in entries else None,
+            limit=_limit(_text(entries["limit"].value)) if "limit" in entries else None,
         )
 
     def kind_of(self, word: str, entries: Mapping[str, Entry]) -> str:
@@ -439,6 +443,11 @@ def _cut(where: Location, length: int) -> Location:
     if where.line != where.end_line or where.end_column - where.column <= length:
         return where
     return Location(where.file, where.line, where.column, where.line, where.column + length)
+
+
+def _limit(text: str) -> LimitSpec:
+    most, _, span = text.partition("/")
+    return LimitSpec(text, int(most), _SPANS[span])
 
 
 def _text(node: Node) -> str:

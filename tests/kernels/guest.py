@@ -154,6 +154,8 @@ def perform(run: dict[str, Any], triggers: str, folder: Path) -> dict[str, Any]:
         subprocess.run(["modprobe", module], check=True, capture_output=True)
     output = folder / f"{run['name']}.out"
     trigger = Trigger(triggers)
+    if "cgroup" in run:
+        put_into_cgroup(run["cgroup"], trigger.pid)
     arguments = [word.replace("{pid}", str(trigger.pid)) for word in run["arguments"]]
     specc = Specc(arguments, output, own=run.get("own", False))
     attached = specc.wait_for(rb"attached \d", run.get("patience", 60.0))
@@ -183,6 +185,16 @@ def perform(run: dict[str, Any], triggers: str, folder: Path) -> dict[str, Any]:
     if run.get("sum"):
         result["sum"] = hashlib.sha256(Path(arguments[1]).read_bytes()).hexdigest()
     return result
+
+
+def put_into_cgroup(name: str, pid: int) -> None:
+    """Move a process into a cgroup, which has another one below it."""
+    mount = Path("/dev/shm/cgroups")
+    if not mount.exists():
+        mount.mkdir()
+        subprocess.run(["mount", "-t", "cgroup2", "none", mount], check=True)
+    (mount / name / "other").mkdir(parents=True, exist_ok=True)
+    (mount / name / "cgroup.procs").write_text(str(pid))
 
 
 def command(run: dict[str, Any]) -> dict[str, Any]:

@@ -112,6 +112,7 @@ def make_plan(kernel: Kernel, folder: Path, triggers: Path, everywhere: Everywhe
         "small": _small(triggers),
         "memory": _memory(),
         "where": _where(),
+        "few": _few(),
     }  # fmt: skip
     for name, probes in names.items():
         _write(specs / f"{name}.yaml", name, probes)
@@ -243,6 +244,16 @@ def _where() -> list[Mapping[str, Any]]:
     ]  # fmt: skip
 
 
+def _few() -> list[Mapping[str, Any]]:
+    """Fewer events than hits: by each kind of program, and at a return with entry arguments."""
+    return [
+        {"name": "entered", "kprobe": "vfs_fallocate", "args": ["len"], "limit": "2/h"},
+        {"name": "done", "kretprobe": "vfs_fallocate", "args": ["len", "return"], "limit": "3/h"},
+        {"name": "quick", "fentry": "vfs_fallocate", "args": ["len"], "limit": "4/h"},
+        {"name": "some", "kretprobe": "vfs_fallocate", "args": ["len", "return"], "sample": "1/999999999"},
+    ]  # fmt: skip
+
+
 def _parameters(prototype: str) -> list[str]:
     inside = prototype[prototype.index("(") + 1 : prototype.rindex(")")]
     return [parameter.replace("*", " ").split()[-1] for parameter in inside.split(",")]
@@ -278,6 +289,9 @@ def _runs(kernel: Kernel, objects: Mapping[str, Path], specs: Path) -> list[dict
     run("memory", object_of("memory", "clang"), *pid, triggers=["mlock", "memory", "xattr"])
     run("memory-zig", object_of("memory", "zig"), *pid, triggers=["mlock", "memory", "xattr"])
     run("where", object_of("where", "clang"), *pid, triggers=["mlock", "memory"])
+    run("few", object_of("few", "zig"), "--comm", "triggers", triggers=["fallocate"] * 7)
+    run("cgroup", object_of("small", "clang"), "--cgroup", "specc", triggers=["fallocate"], cgroup="specc")
+    run("no-cgroup", object_of("small", "zig"), "--cgroup", "specc/other", triggers=["fallocate"], cgroup="specc")
     run("perfbuffer", object_of("perfbuffer", "zig"), *pid, triggers=["fallocate", "user"])
     # The whole command as a user types it: the spec is built inside, from the running kernel's BTF, for all processes.
     run("whole", str(specs / "small.yaml"), triggers=["fallocate"], own=True)

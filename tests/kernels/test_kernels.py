@@ -254,6 +254,22 @@ def test_conditions(on: Results) -> None:
     assert seen == wanted
 
 
+def test_limits_and_samples(on: Results) -> None:
+    """Seven calls of `triggers`. That a sample of one in a thousand million has one is no test's business."""
+    events = on.events("few")
+    assert len(on.run("few")["facts"]) == 7
+    for probe, most in (("entered", 2), ("done", 3), ("quick", 4)):
+        assert [e["len"] for e in events[probe]] == [0x6789] * most
+    assert "some" not in events
+    assert on.run("few")["err"].splitlines()[-1] == "received 9, lost 0, left out 12 (limit)"
+
+
+def test_only_a_cgroup(on: Results) -> None:
+    """What is in it is recorded; what is in the one above is not."""
+    _check_fallocate(on.events("cgroup"))
+    assert on.run("no-cgroup")["err"].splitlines()[-1] == "received 0, lost 0"
+
+
 def _check_fallocate(events: Mapping[str, list[dict[str, Any]]]) -> None:
     call = {"mode": 1, "offset": 0x12345000, "len": 0x6789}
     for probe, wanted in (("vfs_fallocate", call), ("vfs_fallocate_ret", {**call, "return": 0})):
@@ -284,7 +300,7 @@ def test_both_compilers_objects_were_run(on: Results) -> None:
 
 @pytest.mark.parametrize(
     "run", [*(f"{spec}-{mode}" for mode in MODES for spec in ("functions", "user")),
-            "trampolines", "syscalls", "memory", "memory-zig", "where", "perfbuffer", "whole", "after-killed", "dry"]
+            "trampolines", "syscalls", "memory", "memory-zig", "where", "cgroup", "perfbuffer", "whole", "after-killed", "dry"]
 )  # fmt: skip
 def test_nothing_is_lost_and_nothing_stays(on: Results, run: str) -> None:
     _mode(on, run)

@@ -18,6 +18,7 @@ typedef long long __s64;
 /* From the kernel's uapi: linux/bpf.h. */
 enum {
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_CGROUP_ARRAY = 8,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_RINGBUF = 27,
 };
@@ -28,6 +29,8 @@ static long (*const bpf_map_update_elem)(void *map, const void *key, const void 
 static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
 static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
 static __u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;
+static long (*const bpf_get_current_comm)(void *buf, __u32 size) = (void *)16;
+static long (*const bpf_current_task_under_cgroup)(void *map, __u32 index) = (void *)37;
 static long (*const bpf_probe_read_kernel)(void *dst, __u32 size, const void *src) = (void *)113;
 static void *(*const bpf_ringbuf_reserve)(void *ring, __u64 size, __u64 flags) = (void *)131;
 static void (*const bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;
@@ -58,12 +61,32 @@ static __always_inline __s32 copy_kernel_bytes(void *to, __u32 room, __u64 from,
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* Set before the load to record one process only. While it is 0 the verifier takes the test out of the programs. */
+/* Set before the load to record one process only, tasks of one name, or of a cgroup and those below it, which is put
+ * into the map. The verifier takes tests of what is 0 out of the programs.
+ */
 const volatile __u32 names_pid = 0;
+const volatile __u64 names_comm[2] = {0};
+const volatile __u32 names_by_cgroup = 0;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_CGROUP_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} names_cgroup SEC(".maps");
 
 static __always_inline int unwanted(void)
 {
-	return names_pid && names_pid != bpf_get_current_pid_tgid() >> 32;
+	__u64 name[2];
+
+	if (names_pid && names_pid != bpf_get_current_pid_tgid() >> 32)
+		return 1;
+	if (names_comm[0]) {
+		bpf_get_current_comm(name, sizeof(name));
+		if (name[0] != names_comm[0] || name[1] != names_comm[1])
+			return 1;
+	}
+	return names_by_cgroup && bpf_current_task_under_cgroup(&names_cgroup, 0) != 1;
 }
 
 struct {
@@ -71,10 +94,11 @@ struct {
 	__uint(max_entries, 1048576);
 } names_events SEC(".maps");
 
-/* Per probe and CPU: events that found no room in the buffer, and returns whose entry was not seen. */
+/* Per probe and CPU: events that found no room in the buffer, returns whose entry was not seen, and what a limit left out. */
 struct specc_counts {
 	__u64 lost;
 	__u64 missed;
+	__u64 limited;
 };
 
 struct {
@@ -84,12 +108,20 @@ struct {
 	__type(value, struct specc_counts);
 } names_lost SEC(".maps");
 
+/* One more, also where a thread is interrupted by another one on its processor. The compilers' atomics are not the same on
+ * all versions, and those that give the old value need Linux 5.12.
+ */
+static __always_inline void count(volatile __u64 *number)
+{
+	asm volatile("lock *(u64 *)(%0 + 0) += %1" : : "r"(number), "r"(1ULL) : "memory");
+}
+
 static __always_inline void lose(__u32 probe)
 {
 	struct specc_counts *counts = bpf_map_lookup_elem(&names_lost, &probe);
 
 	if (counts)
-		counts->lost++;
+		count(&counts->lost);
 }
 
 static __always_inline void miss(__u32 probe)
@@ -97,7 +129,7 @@ static __always_inline void miss(__u32 probe)
 	struct specc_counts *counts = bpf_map_lookup_elem(&names_lost, &probe);
 
 	if (counts)
-		counts->missed++;
+		count(&counts->missed);
 }
 
 /* A call in progress: the thread, and the stack pointer at its entry. */
@@ -375,4 +407,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"state_after\", \"at\": 28, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rax\", \"names\": 0}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 3051e6f4895e6741 */
+/* specc: sha256 9b888b6f565fe956 */
