@@ -124,7 +124,7 @@ struct specc_counts {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 2);
+	__uint(max_entries, 3);
 	__type(key, __u32);
 	__type(value, struct specc_counts);
 } tls_lost SEC(".maps");
@@ -221,8 +221,68 @@ int tls_write(struct pt_regs *ctx)
 	return 0;
 }
 
+struct tls_write_ex_event {
+	__u32 probe; /* 1: write_ex */
+	__u8 __pad0[4];
+	__u64 timestamp;
+	__u32 pid;
+	__u32 tid;
+	char comm[16];
+	__u64 ssl; /* void *ssl */
+	__s32 buf_error; /* 0, or the negative errno that kept buf from being read */
+	__u32 buf_length; /* bytes, as were meant; what does not fit is cut */
+	__u8 buf[64]; /* the memory at const void *buf */
+	__u64 num; /* unsigned long num */
+};
+_Static_assert(sizeof(struct tls_write_ex_event) == 128, "size of struct tls_write_ex_event");
+_Static_assert(__builtin_offsetof(struct tls_write_ex_event, probe) == 0, "tls_write_ex_event.probe");
+_Static_assert(__builtin_offsetof(struct tls_write_ex_event, timestamp) == 8, "tls_write_ex_event.timestamp");
+_Static_assert(__builtin_offsetof(struct tls_write_ex_event, pid) == 16, "tls_write_ex_event.pid");
+_Static_assert(__builtin_offsetof(struct tls_write_ex_event, tid) == 20, "tls_write_ex_event.tid");
+_Static_assert(__builtin_offsetof(struct tls_write_ex_event, comm) == 24, "tls_write_ex_event.comm");
+_Static_assert(__builtin_offsetof(struct tls_write_ex_event, ssl) == 40, "tls_write_ex_event.ssl");
+_Static_assert(__builtin_offsetof(struct tls_write_ex_event, buf_error) == 48, "tls_write_ex_event.buf_error");
+_Static_assert(__builtin_offsetof(struct tls_write_ex_event, buf_length) == 52, "tls_write_ex_event.buf_length");
+_Static_assert(__builtin_offsetof(struct tls_write_ex_event, buf) == 56, "tls_write_ex_event.buf");
+_Static_assert(__builtin_offsetof(struct tls_write_ex_event, num) == 120, "tls_write_ex_event.num");
+
+/* int SSL_write_ex(void *ssl, const void *buf, unsigned long num, unsigned long *written);
+ * declared in the spec
+ * ssl    rdi
+ * buf    *rsi
+ * num    rdx
+ * __num  rdx
+ */
+SEC("uprobe/libssl.so.3:SSL_write_ex")
+int tls_write_ex(struct pt_regs *ctx)
+{
+	__u64 thread = bpf_get_current_pid_tgid();
+	struct tls_write_ex_event *e;
+
+	keep_own_stack(ctx);
+	if (unwanted())
+		return 0;
+	e = bpf_ringbuf_reserve(&tls_events, sizeof(*e), 0);
+	if (!e) {
+		lose(1);
+		return 0;
+	}
+	e->probe = 1;
+	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
+	e->timestamp = bpf_ktime_get_ns();
+	e->pid = thread >> 32;
+	e->tid = (__u32)thread;
+	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	e->ssl = ctx->di; /* rdi */
+	e->num = ctx->dx; /* rdx */
+	__builtin_memset(e->buf, 0, 64);
+	e->buf_error = copy_user_bytes(e->buf, 64, ctx->si, (__u64)ctx->dx, &e->buf_length);
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
 struct tls_written_event {
-	__u32 probe; /* 1: written */
+	__u32 probe; /* 2: written */
 	__u8 __pad0[4];
 	__u64 timestamp;
 	__u32 pid;
@@ -297,16 +357,16 @@ int tls_written(struct pt_regs *ctx)
 		return 0;
 	entry = bpf_map_lookup_elem(&tls_written_calls, &frame);
 	if (!entry) {
-		miss(1); /* entered before the probe was there, or while it could not run */
+		miss(2); /* entered before the probe was there, or while it could not run */
 		return 0;
 	}
 	e = bpf_ringbuf_reserve(&tls_events, sizeof(*e), 0);
 	if (!e) {
-		lose(1);
+		lose(2);
 		bpf_map_delete_elem(&tls_written_calls, &frame);
 		return 0;
 	}
-	e->probe = 1;
+	e->probe = 2;
 	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
@@ -344,6 +404,20 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"buf\", \"at\": 56, \"as\": \"__u8\", \"count\": 64, \"role\": \"value\", \"type\": {\"array\": \"unsigned char\", \"count\": 64}, \"status\": \"buf_error\", \"place\": \"*rsi\", \"length\": \"buf_length\"},\n"
 	"{\"name\": \"num\", \"at\": 120, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rdx\"}\n"
 	"]},\n"
+	"{\"name\": \"write_ex\", \"kind\": \"uprobe\", \"target\": [\"libssl.so.3\", \"SSL_write_ex\", 0, null], \"symbol\": \"tls_write_ex\",\n"
+	"\"declaration\": {\"name\": \"SSL_write_ex\", \"result\": \"int\", \"parameters\": [[\"ssl\", {\"pointer\": \"void\"}], [\"buf\", {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"void\"}}], [\"num\", \"unsigned long\"], [\"written\", {\"pointer\": \"unsigned long\"}]], \"source\": \"the spec\"},\n"
+	"\"used\": [\"ssl\", \"buf\", \"num\"], \"event\": \"tls_write_ex_event\", \"size\": 128, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
+	"{\"name\": \"pid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"tid\", \"at\": 20, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"comm\", \"at\": 24, \"as\": \"char\", \"count\": 16, \"role\": \"context\"},\n"
+	"{\"name\": \"ssl\", \"at\": 40, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": \"void\"}, \"place\": \"rdi\"},\n"
+	"{\"name\": \"buf_error\", \"at\": 48, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"buf_length\", \"at\": 52, \"as\": \"__u32\", \"role\": \"length\"},\n"
+	"{\"name\": \"buf\", \"at\": 56, \"as\": \"__u8\", \"count\": 64, \"role\": \"value\", \"type\": {\"array\": \"unsigned char\", \"count\": 64}, \"status\": \"buf_error\", \"place\": \"*rsi\", \"length\": \"buf_length\"},\n"
+	"{\"name\": \"num\", \"at\": 120, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long\", \"place\": \"rdx\"}\n"
+	"]},\n"
 	"{\"name\": \"written\", \"kind\": \"uretprobe\", \"target\": [\"libssl.so.3\", \"SSL_write\", 0, null], \"symbol\": \"tls_written\", \"entry\": \"tls_written_entry\",\n"
 	"\"declaration\": {\"name\": \"SSL_write\", \"result\": \"int\", \"parameters\": [[\"ssl\", {\"pointer\": \"void\"}], [\"buf\", {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"void\"}}], [\"num\", \"int\"]], \"source\": \"the spec\"},\n"
 	"\"used\": [\"ssl\", \"num\", \"return\"], \"event\": \"tls_written_event\", \"size\": 56, \"fields\": [\n"
@@ -357,4 +431,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 52, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 8c0ce062b8de0194 */
+/* specc: sha256 5a1b2ea7bdf2149f */

@@ -12,7 +12,8 @@
 /* Every event begins with the number of its probe. */
 enum tls_probe {
 	TLS_PROBE_write = 0,
-	TLS_PROBE_written = 1,
+	TLS_PROBE_write_ex = 1,
+	TLS_PROBE_written = 2,
 };
 
 struct tls_write_event {
@@ -41,8 +42,33 @@ _Static_assert(offsetof(struct tls_write_event, buf_length) == 52, "tls_write_ev
 _Static_assert(offsetof(struct tls_write_event, buf) == 56, "tls_write_event.buf");
 _Static_assert(offsetof(struct tls_write_event, num) == 120, "tls_write_event.num");
 
+struct tls_write_ex_event {
+	__u32 probe; /* 1: write_ex */
+	__u8 __pad0[4];
+	__u64 timestamp;
+	__u32 pid;
+	__u32 tid;
+	char comm[16];
+	__u64 ssl; /* void *ssl */
+	__s32 buf_error; /* 0, or the negative errno that kept buf from being read */
+	__u32 buf_length; /* bytes, as were meant; what does not fit is cut */
+	__u8 buf[64]; /* the memory at const void *buf */
+	__u64 num; /* unsigned long num */
+};
+_Static_assert(sizeof(struct tls_write_ex_event) == 128, "size of struct tls_write_ex_event");
+_Static_assert(offsetof(struct tls_write_ex_event, probe) == 0, "tls_write_ex_event.probe");
+_Static_assert(offsetof(struct tls_write_ex_event, timestamp) == 8, "tls_write_ex_event.timestamp");
+_Static_assert(offsetof(struct tls_write_ex_event, pid) == 16, "tls_write_ex_event.pid");
+_Static_assert(offsetof(struct tls_write_ex_event, tid) == 20, "tls_write_ex_event.tid");
+_Static_assert(offsetof(struct tls_write_ex_event, comm) == 24, "tls_write_ex_event.comm");
+_Static_assert(offsetof(struct tls_write_ex_event, ssl) == 40, "tls_write_ex_event.ssl");
+_Static_assert(offsetof(struct tls_write_ex_event, buf_error) == 48, "tls_write_ex_event.buf_error");
+_Static_assert(offsetof(struct tls_write_ex_event, buf_length) == 52, "tls_write_ex_event.buf_length");
+_Static_assert(offsetof(struct tls_write_ex_event, buf) == 56, "tls_write_ex_event.buf");
+_Static_assert(offsetof(struct tls_write_ex_event, num) == 120, "tls_write_ex_event.num");
+
 struct tls_written_event {
-	__u32 probe; /* 1: written */
+	__u32 probe; /* 2: written */
 	__u8 __pad0[4];
 	__u64 timestamp;
 	__u32 pid;
@@ -63,4 +89,4 @@ _Static_assert(offsetof(struct tls_written_event, num) == 48, "tls_written_event
 _Static_assert(offsetof(struct tls_written_event, return_value) == 52, "tls_written_event.return_value");
 
 #endif
-/* specc: sha256 05cf1e09a95bf210 */
+/* specc: sha256 62f4182bfdfdfd1c */

@@ -153,7 +153,7 @@ def perform(run: dict[str, Any], triggers: str, folder: Path) -> dict[str, Any]:
     for module in run.get("modules", ()):
         subprocess.run(["modprobe", module], check=True, capture_output=True)
     output = folder / f"{run['name']}.out"
-    trigger = Trigger(triggers)
+    trigger = Trigger(run.get("program", triggers))
     if "cgroup" in run:
         put_into_cgroup(run["cgroup"], trigger.pid)
     arguments = [word.replace("{pid}", str(trigger.pid)) for word in run["arguments"]]

@@ -26,6 +26,7 @@ from kernel_sources import Unavailable
 from kernels import everywhere
 from kernels.everywhere import Everywhere
 from kernels.functions import CASES, FUNCTIONS, TRIGGERS
+from kernels.gallery import Gallery, build_gallery
 from kernels.packages import Kernel
 from specc.btf import open_btf
 from specc.diagnostics import Stop
@@ -72,6 +73,7 @@ class Plan:
     trampolines: tuple[str, ...]
     skipped: Mapping[str, str]
     everywhere: Everywhere | str
+    gallery: Gallery
 
 
 def compile_triggers(folder: Path) -> Path:
@@ -123,12 +125,13 @@ def make_plan(kernel: Kernel, folder: Path, triggers: Path, everywhere: Everywhe
             "build", specs, "-o", out, "--emit", "obj", "--btf", kernel.btf, "--compiler", compiler, cwd=folder
         )
         assert built.code == 0, f"{kernel.series}, {compiler}:\n{built.err}"
-    runs = [*_runs(kernel, objects, specs), *_refusals(kernel, folder, functions)]
+    gallery = build_gallery(folder / "gallery")
+    runs = [*_runs(kernel, objects, specs), *_refusals(kernel, folder, functions), *gallery.runs(kernel.series)]
     if not isinstance(everywhere, str):
         runs += _runs_of_all(kernel, everywhere)
     file = folder / "plan.json"
     file.write_text(json.dumps({"triggers": str(triggers), "runs": runs}))
-    return Plan(kernel, file, tuple(runs), functions, trampolines, skipped, everywhere)
+    return Plan(kernel, file, tuple(runs), functions, trampolines, skipped, everywhere, gallery)
 
 
 # --- what exists ------------------------------------------------------------------------------------------------------

@@ -512,6 +512,105 @@ static void do_tun(void)
 	close(fd);
 }
 
+/* --- questions of the gallery ------------------------------------------------------------------------------------ */
+
+static void do_opens(void)
+{
+	int fd = open("/dev/shm/specc-opens", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	fact("opened", fd);
+	close(fd);
+	unlink("/dev/shm/specc-opens");
+	result(open("/dev/shm/specc-nowhere", O_RDONLY | O_DIRECTORY));
+}
+
+enum { QUICK_READS = 50, SLOW_READS = 3, SLOW_US = 150000 };
+
+static void *write_late(void *argument)
+{
+	for (int i = 0; i < SLOW_READS; i++) {
+		usleep(SLOW_US);
+		if (write(*(int *)argument, "x", 1) != 1)
+			exit(1);
+	}
+	return NULL;
+}
+
+/* Reads that need not wait, and reads of a pipe into which another thread writes only later. */
+static void do_reads(void)
+{
+	pthread_t writer;
+	char buffer[16];
+	int fds[2], zero = open("/dev/zero", O_RDONLY);
+	if (pipe(fds))
+		exit(1);
+	for (int i = 0; i < QUICK_READS; i++)
+		if (read(zero, buffer, 1) != 1)
+			exit(1);
+	pthread_create(&writer, NULL, write_late, &fds[1]);
+	for (int i = 0; i < SLOW_READS; i++)
+		if (read(fds[0], buffer, sizeof(buffer)) != 1)
+			exit(1);
+	pthread_join(writer, NULL);
+	fact("quick", QUICK_READS);
+	fact("slow", SLOW_READS);
+	fact("slow_us", SLOW_US);
+	close(zero);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static long connect_to(int family, void *address, socklen_t size)
+{
+	int fd = socket(family, SOCK_STREAM, 0);
+	long r = connect(fd, address, size) ? -errno : 0;
+	close(fd);
+	return r;
+}
+
+/* One that is accepted, one that is refused because nobody listens any more, and one to nowhere; and by IPv6. */
+static void do_connects(void)
+{
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1)};
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	struct sockaddr_in nowhere = {.sin_family = AF_INET, .sin_port = htons(443), .sin_addr.s_addr = htonl(0xc0000207)};
+	socklen_t size = sizeof(four);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	bind(listener, (void *)&four, size);
+	listen(listener, 5);
+	getsockname(listener, (void *)&four, &size);
+	fact("port", ntohs(four.sin_port));
+	fact("accepted", connect_to(AF_INET, &four, size));
+	close(listener);
+	fact("refused", connect_to(AF_INET, &four, size));
+	fact("unreachable", connect_to(AF_INET, &nowhere, size)); /* 192.0.2.7: there is no route */
+	six.sin6_port = four.sin_port;
+	fact("six", connect_to(AF_INET6, &six, sizeof(six)));
+}
+
+static void do_chowns(void)
+{
+	const char *path = "/dev/shm/specc-of-another";
+	close(scratch(path));
+	result(chown(path, 1234567, 7654321));
+	fact("group", chown(path, -1, 4321));
+	unlink(path);
+}
+
+enum { CLOSES = 5, OPENS = 3, MKDIRS = 2 };
+
+static void do_failing(void)
+{
+	for (int i = 0; i < CLOSES; i++)
+		close(-1);
+	for (int i = 0; i < OPENS; i++)
+		open("/dev/shm/specc-nowhere", O_RDONLY);
+	for (int i = 0; i < MKDIRS; i++)
+		mkdir("/dev/shm", 0700);
+	fact("closes", CLOSES);
+	fact("opens", OPENS);
+	fact("mkdirs", MKDIRS);
+}
+
 /* --- many threads ----------------------------------------------------------------------------------------------- */
 
 enum { THREADS = 8, READS = 40, SLEEPERS = 6 };
@@ -649,6 +748,7 @@ static const struct {
 	{"wake", do_wake}, {"truncate", do_truncate}, {"xattr", do_xattr}, {"memory", do_memory}, {"mknod", do_mknod}, {"mkdir", do_mkdir},
 	{"exchange", do_exchange}, {"access", do_access}, {"statx", do_statx}, {"receive", do_receive}, {"huge", do_huge},
 	{"brk", do_brk}, {"mtu", do_mtu}, {"tty", do_tty}, {"tun", do_tun}, {"user", do_user},
+	{"opens", do_opens}, {"reads", do_reads}, {"connects", do_connects}, {"chowns", do_chowns}, {"failing", do_failing},
 	{"firstbyte", do_firstbyte},
 };
 
