@@ -18,7 +18,7 @@ from specc.batch import batch_of
 from specc.describe import Description, describe, parse_description
 from specc.diagnostics import Location, Stop
 from specc.events import Decoder, open_writer
-from specc.events.formats import duration_text
+from specc.events.formats import duration_text, size_text
 from specc.events.naming import Naming
 from specc.ir import Capture, Event, Names, Probe, Program, Role
 from specc.lower.event import Planned, Storage, lay_out_event, storage
@@ -256,6 +256,9 @@ FORMATS = [
     (Array(UCHAR, 6), "mac", b"\2\0\x5e\xff\xaa\x0b", "02:00:5e:ff:aa:0b", "02005effaa0b"),
     (CHAR, "char", b"A", "'A'", 65),
     (ULONG, "duration", le(1_234_000, 8), "1.234ms", 1_234_000),
+    (INT, "duration", le(-1500, 4), "-1.500us", -1500),
+    (UINT, "size", le(4096, 4), "4KiB", 4096),
+    (LONG, "size", le(-14, 8), "-14", -14),
     (Pointer(VOID), "symbol", le(0xFFFF_0000, 8), "0xffff0000", 0xFFFF_0000),
     (COLOUR, None, le(7, 4), "GREEN", 7),
     (COLOUR, None, le(8, 4), "8", 8),
@@ -309,6 +312,17 @@ def test_symbols() -> None:
 )  # fmt: skip
 def test_durations(ns: int, shown: str) -> None:
     assert duration_text(ns) == shown
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (0, "0B"), (1023, "1023B"), (1024, "1KiB"), (1126, "1KiB"), (1127, "1.1KiB"), (1536, "1.5KiB"), (2**20 - 1, "1023.9KiB"),
+        (2**20, "1MiB"), (2**31 + 2**30, "3GiB"), (2**64 - 1, "15.9EiB"), (-1, "-1"),
+    ],
+)  # fmt: skip
+def test_sizes(number: int, shown: str) -> None:
+    assert size_text(number) == shown
 
 
 def test_symbols_of_a_kernel(tmp_path: Path) -> None:

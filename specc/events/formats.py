@@ -3,6 +3,7 @@
 errno_text(-11, "-11")                      # "-EAGAIN"
 address_text("ipv4", b"\\x7f\\0\\0\\x01")        # "127.0.0.1"
 duration_text(1_234_000)                    # "1.234ms"
+size_text(1536)                             # "1.5KiB"
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _OF_THE_KERNEL: Final = {
     524: "ENOTSUPP", 525: "ETOOSMALL", 526: "ESERVERFAULT", 527: "EBADTYPE", 528: "EJUKEBOX", 529: "EIOCBQUEUED",
     530: "ERECALLCONFLICT", 531: "ENOGRACE",
 }  # fmt: skip
+_SIZES: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _UNITS: Final = ((10**9, "s"), (10**6, "ms"), (10**3, "us"))
 
 
@@ -57,7 +59,19 @@ def shown_address(ctype: CType, format_: str | None, held: int) -> int | None:
 
 
 def duration_text(ns: int) -> str:
+    """Nanoseconds with the largest unit that there is a whole one of; the rest is cut."""
+    sign, ns = ("-", -ns) if ns < 0 else ("", ns)
     for size, unit in _UNITS:
         if ns >= size:
-            return f"{ns // size}.{ns % size * 1000 // size:03d}{unit}"
-    return f"{ns}ns"
+            return f"{sign}{ns // size}.{ns % size * 1000 // size:03d}{unit}"
+    return f"{sign}{ns}ns"
+
+
+def size_text(number: int) -> str:
+    """Bytes with the largest unit that there is a whole one of, the rest cut; a negative number, which is no size, as it is."""
+    if number < 1024:
+        return f"{number}B" if number >= 0 else str(number)
+    power = min((number.bit_length() - 1) // 10, len(_SIZES))
+    unit = 1 << 10 * power
+    tenth = number % unit * 10 // unit
+    return f"{number // unit}{f'.{tenth}' if tenth else ''}{_SIZES[power - 1]}"

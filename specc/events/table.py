@@ -19,7 +19,7 @@ from functools import partial
 from typing import IO, Any, Final, TypeAlias
 
 from specc.events.decoder import Decoder
-from specc.events.formats import address_text, duration_text, errno_text, shown_address
+from specc.events.formats import address_text, duration_text, errno_text, shown_address, size_text
 from specc.events.program import Compiled
 from specc.events.shape import Slot, Value
 from specc.events.text import Output, as_batch
@@ -186,7 +186,7 @@ class TableWriter:
         if slot.field.length is not None and slot.field.c_type != "char":
             return _Column(slot.key, slot.key, _or_absent(str), 0, right=False)
         kind = bare(decay(ctype))
-        numeric = isinstance(kind, Int | Enum | Float) and format_ in (None, "dec", "errno", "duration")
+        numeric = isinstance(kind, Int | Enum | Float) and format_ in (None, "dec", "errno", "duration", "size")
         if isinstance(kind, Enum) and kind.members and format_ is None:
             numeric = False
         return _Column(slot.key, slot.key, _or_absent(shower(ctype, format_)), 0, right=numeric)
@@ -221,6 +221,8 @@ def shower(ctype: CType, format_: str | None = None) -> Callable[[Any], str]:
             return lambda v: errno_text(v, size, plain(v))
         case "duration":
             return duration_text
+        case "size":
+            return size_text
         case "char":
             return lambda v: printable(repr(chr(v))) if 0 <= v < 128 else str(v)
         case "dec":

@@ -106,7 +106,7 @@ def _check_format(
 ) -> bool:
     """The formats that say what a value stands for; the others are for every integer and pointer."""
     format_ = spec.format
-    if format_ not in ("symbol", "errno", *ADDRESSES):
+    if format_ not in ("symbol", "errno", "duration", "size", *ADDRESSES):
         return True
     where = spec.option_where.get("format", spec.where)
     kind = bare(decay(ctype))
@@ -123,6 +123,10 @@ def _check_format(
     elif format_ == "errno":
         fits = size in (4, 8) and not of_bytes and (integer or isinstance(kind, Pointer)) and not time
         wanted = "for integers and pointers of 4 or 8 bytes"
+        help = "leave `format` out"
+    elif format_ in ("duration", "size"):
+        fits = integer and size <= 8 and not of_bytes and not (time and format_ == "size")
+        wanted = "for integers that count nanoseconds" if format_ == "duration" else "for integers that count bytes"
         help = "leave `format` out"
     else:
         fits = size == 8 and not of_bytes and (integer or isinstance(kind, Pointer)) and not time
