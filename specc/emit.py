@@ -52,7 +52,6 @@ TEMPLATES = _HERE / "templates" if (_HERE / "templates").is_dir() else _HERE.par
 def emit(program: Program) -> str:
     """The BPF C of a program."""
     contexts = {c for p in program.probes for c in (*p.contexts, *(p.condition.contexts if p.condition else ()))}
-    kinds = {p.kind for p in _all(program)}
     return (
         _environment()
         .get_template("program.bpf.c.j2")
@@ -61,7 +60,7 @@ def emit(program: Program) -> str:
             description=describe(program).splitlines(keepends=True),
             helpers=_helpers(program, contexts),
             task_fields=sorted(contexts & set(FALLIBLE_CONTEXT)),
-            uses_registers=bool(kinds - {"fentry", "fexit"}),
+            uses_registers=any(not p.by_words for p in _all(program)),
             moves=_moves(program),
             fetches=_fetches(program),
             divides=any(p.condition.divides for p in _all(program) if p.condition),
@@ -98,11 +97,12 @@ def _moves(program: Program) -> frozenset[str]:
         if probe.condition is not None:
             wanted += [v.source for v in (*probe.condition.early, *probe.condition.late)]
         sources = [s for s in wanted if isinstance(s, Moving)]
-        found |= {"kprobe"} if probe.kind not in ("fentry", "fexit") else set()
+        found |= {"kprobe"} if not probe.by_words else set()
         found |= {"register" for s in sources if not s.context}
         found |= {"stack" for s in sources if not s.context and not s.register}
-        found |= {"copied" if s.copied else "word" for s in sources if s.context}
+        found |= {"alone" if s.alone else "copied" if s.copied else "word" for s in sources if s.context}
         found |= {"guard"} if probe.at.until else set()
+        found |= {"tracepoint"} if probe.kind == "raw_tracepoint" else set()
     return frozenset(found)
 
 
@@ -156,10 +156,9 @@ def comment(text: str) -> str:
 _CODE_NAMES = {code: f"IN_{register.upper()}" for register, code in REGISTER_CODES.items()} | {NOWHERE: "NOWHERE"}
 
 
-def _codes(constant: PlaceConstant, kind: str) -> str:
+def _codes(constant: PlaceConstant, by_words: bool) -> str:
     """The initial value of a place's constant."""
-    context = kind in ("fentry", "fexit")
-    words = [str(v) if context or v not in _CODE_NAMES else _CODE_NAMES[v] for v in constant.values]
+    words = [str(v) if by_words or v not in _CODE_NAMES else _CODE_NAMES[v] for v in constant.values]
     return words[0] if constant.count is None else f"{{{', '.join(words)}}}"
 
 
@@ -216,6 +215,8 @@ def _helpers(program: Program, contexts: set[str]) -> list[str]:
     else:
         used |= {"bpf_perf_event_output"}
     if contexts & set(FALLIBLE_CONTEXT):
+        used |= {"bpf_probe_read_kernel"}
+    if "alone" in _moves(program):
         used |= {"bpf_probe_read_kernel"}
     for probe in _all(program):
         if probe.capture.reads or (probe.entry and probe.entry.capture.reads):

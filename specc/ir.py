@@ -126,7 +126,7 @@ class StackSlot:
 
 @dataclass(frozen=True, slots=True)
 class ContextWord:
-    """Word `index` of a trampoline's context: arguments flattened in their order, then the return value.
+    """Word `index` of a trampoline's or tracepoint's context: arguments flattened in their order, then the return value.
 
     `copied` says that it is taken from a copy of the context, because some verifiers do not let a program load it.
     """
@@ -155,7 +155,7 @@ class Moving:
     """An eightbyte of an argument from where the constant `member` of `at` says; `index` when it has several.
 
     `register` says that no kernel has it on the stack, as far as is known; `context` that the constant is the number of
-    a word of a trampoline's context; `copied` is as for ContextWord.
+    a word of a trampoline's context; `copied` is as for ContextWord, and `alone` that a read of its own copies it.
     """
 
     at: str
@@ -164,6 +164,7 @@ class Moving:
     register: bool = False
     context: bool = False
     copied: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +410,16 @@ class Probe:
     condition: Condition | None = None
     sample: int | None = None
     limit: Limit | None = None
+
+    @property
+    def by_words(self) -> bool:
+        """Whether its context is an array of words: a trampoline's, a tracepoint's."""
+        return self.kind in ("fentry", "fexit", "raw_tracepoint")
+
+    @property
+    def context(self) -> str:
+        """The parameter of its program, in C."""
+        return "const __u64 *ctx" if self.by_words else "struct pt_regs *ctx"
 
 
 @dataclass(frozen=True, slots=True)

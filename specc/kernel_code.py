@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 from specc.diagnostics import Report, Stop
 from specc.lower.arguments import Elsewhere, Resolved
 from specc.noun import dataclass, replace
+from specc.place import Placement
 from specc.prototype import Prototype, spell_prototype
-from specc.spec import ProbeSpec
+from specc.spec import TRACEPOINT, ProbeSpec
+from specc.tracepoint import place_tracepoint
 
 if TYPE_CHECKING:
     from specc.btf import Btf
@@ -40,7 +42,7 @@ def on_targets(
     and the rest of the probe is still checked on those where everything fits. None where nothing does. Raises Stop."""
     assert probe.function is not None
     if len(targets) == 1 and surveys is None:
-        return OnTargets(targets[0].name, *targets[0].prototype(probe.function.text, probe.function.where), ())
+        return OnTargets(targets[0].name, *_prototype(probe, targets[0]), ())
     from specc.survey import report_findings, survey_probe
 
     survey = survey_probe(probe, [_seen(probe, target) for target in targets])
@@ -53,7 +55,7 @@ def on_targets(
     if not rows:
         return None
     first = next(target for target in targets if target.name == rows[0].target)
-    prototype, btf = first.prototype(probe.function.text, probe.function.where)
+    prototype, btf = _prototype(probe, first)
     elsewhere = [Elsewhere(r.target, r.prototype, r.placement) for r in rows[1:] if r.prototype and r.placement]
     return OnTargets(first.name, prototype, btf, tuple(elsewhere))
 
@@ -67,16 +69,30 @@ def look(probe: ProbeSpec, targets: Sequence[Target], surveys: list[Survey]) -> 
         surveys.append(survey_probe(probe, [_seen(probe, target) for target in targets]))
 
 
-def _seen(probe: ProbeSpec, target: Target) -> Seen:
+def place(probe: ProbeSpec, prototype: Prototype) -> Placement:
+    """Where a probe finds the arguments of what the kernel calls."""
+    if probe.kind == TRACEPOINT:
+        return place_tracepoint(prototype)
     from specc.abi import place_arguments
+
+    return place_arguments(prototype, kernel=True)
+
+
+def _prototype(probe: ProbeSpec, target: Target) -> tuple[Prototype, Btf]:
+    """Raises Stop."""
+    assert probe.function is not None
+    find = target.tracepoint if probe.kind == TRACEPOINT else target.prototype
+    return find(probe.function.text, probe.function.where)
+
+
+def _seen(probe: ProbeSpec, target: Target) -> Seen:
     from specc.survey import Seen
 
-    assert probe.function is not None
     try:
-        prototype, _ = target.prototype(probe.function.text, probe.function.where)
+        prototype, _ = _prototype(probe, target)
     except Stop as problem:
         return Seen(target.name, problem=problem.diagnostic)
-    return Seen(target.name, prototype, place_arguments(prototype, kernel=True))
+    return Seen(target.name, prototype, place(probe, prototype))
 
 
 def compare_declared(
@@ -94,7 +110,6 @@ def compare_declared(
     """
     if not targets:
         return
-    from specc.abi import place_arguments
     from specc.compare import argument_differences
     from specc.survey import Seen, survey_probe
 
@@ -107,12 +122,13 @@ def compare_declared(
     for target in targets:
         # A name that stands for several functions there agrees when one of them does: which of them is probed is
         # a question for the machine that runs the probe. One that is not in the BTF may still be in the kernel.
-        others = [(theirs, argument_differences(ours, theirs, names)) for theirs in target.find(probe.function.text)]
+        find = target.tracepoints if probe.kind == TRACEPOINT else target.find
+        others = [(theirs, argument_differences(ours, theirs, names)) for theirs in find(probe.function.text)]
         if not others:
             seen.append(_seen(probe, target))
             continue
         theirs, found = min(others, key=lambda other: len(other[1]))
-        seen.append(Seen(target.name, theirs, place_arguments(theirs, kernel=True)))
+        seen.append(Seen(target.name, theirs, place(probe, theirs)))
         if found:
             different.setdefault(spell_prototype(theirs), []).append((target.name, theirs))
     for alike in different.values():

@@ -23,7 +23,7 @@ from specc.diagnostics import stop
 
 WARN, INFO, DEBUG = 0, 1, 2  # enum libbpf_print_level
 LOG_AND_STATS: Final = 1 | 4  # BPF_LOG_LEVEL1, which is kept of a program that is refused, and BPF_LOG_STATS
-BPF_PERF_EVENT, BPF_TRACE_UPROBE_MULTI = 41, 48  # enum bpf_attach_type
+BPF_TRACE_RAW_TP, BPF_PERF_EVENT, BPF_TRACE_UPROBE_MULTI = 23, 41, 48  # enum bpf_attach_type
 OLDEST: Final = (1, 1)
 SONAME: Final = "libbpf.so.1"
 
@@ -51,7 +51,16 @@ class _OpenOptions(Structure):
 class _LoadOptions(Structure):
     """struct bpf_prog_load_opts, as far as it is used; libbpf is told the size."""
 
-    _fields_ = (("sz", c_size_t), ("attempts", c_int), ("expected_attach_type", c_int))
+    _fields_ = (
+        ("sz", c_size_t),
+        ("attempts", c_int),
+        ("expected_attach_type", c_int),
+        ("prog_btf_fd", c_uint32),
+        ("prog_flags", c_uint32),
+        ("prog_ifindex", c_uint32),
+        ("kern_version", c_uint32),
+        ("attach_btf_id", c_uint32),
+    )
 
 
 class _UprobeLink(Structure):
@@ -111,6 +120,7 @@ _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "bpf_program__set_autoload": (c_int, (c_void_p, c_bool)),
     "bpf_link_create": (c_int, (c_int, c_int, c_int, c_void_p)),
     "bpf_raw_tracepoint_open": (c_int, (c_char_p, c_int)),
+    "libbpf_find_vmlinux_btf_id": (c_int, (c_char_p, c_int)),
     "bpf_obj_get_info_by_fd": (c_int, (c_int, c_void_p, POINTER(c_uint32))),
 }
 
@@ -196,7 +206,7 @@ class Library:
         return self.check("bpf_link_create", program, event, BPF_PERF_EVENT, None)
 
     def link_trampoline(self, program: int) -> int:
-        """The link of an fentry or fexit program to the function that it was loaded for."""
+        """The link of an fentry or fexit program to its function, or of one on a tracepoint: it was loaded for it."""
         return self.check("bpf_raw_tracepoint_open", None, program)
 
     def lookup(self, map_fd: int, key: int, size: int) -> bytes:
@@ -266,11 +276,21 @@ class Library:
             os.close(program)
         return False
 
-    def _empty_program(self, attach_type: int) -> int:
+    def has_tracepoints(self) -> bool:
+        """Whether programs on tracepoints by BTF load (Linux 5.5): one that is in every kernel is tried."""
+        try:
+            number = self.check("libbpf_find_vmlinux_btf_id", b"sched_switch", BPF_TRACE_RAW_TP)
+            os.close(self._empty_program(BPF_TRACE_RAW_TP, "tracing", number))
+        except LibbpfError:
+            return False
+        return True
+
+    def _empty_program(self, attach_type: int, kind: str = "kprobe", attach_to: int = 0) -> int:
         # r0 = 0; exit
         empty = ctypes.create_string_buffer(bytes.fromhex("b700000000000000 9500000000000000"), 16)
-        options = _LoadOptions(sz=ctypes.sizeof(_LoadOptions), expected_attach_type=attach_type)
-        return self.check("bpf_prog_load", PROG_TYPES["kprobe"], b"empty", b"GPL", empty, 2, byref(options))
+        size = ctypes.sizeof(_LoadOptions)
+        options = _LoadOptions(sz=size, expected_attach_type=attach_type, attach_btf_id=attach_to)
+        return self.check("bpf_prog_load", PROG_TYPES[kind], b"empty", b"GPL", empty, 2, byref(options))
 
     def link_uprobe(self, program: int, path: bytes, offset: int, *, at_return: bool) -> int:
         """The link of a program, loaded for BPF_TRACE_UPROBE_MULTI, to one place of a file."""

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from specc.diagnostics import Location, Report, Stop, did_you_mean, stop
 from specc.ir import CONTEXT
-from specc.kernel_code import compare_declared, look, on_targets
+from specc.kernel_code import compare_declared, look, on_targets, place
 from specc.lower.arguments import RETURN, Resolved
 from specc.noun import replace
 from specc.prototype import CType, Prototype, spell_prototype
 from specc.sources import RUNNING_TARGET, Target
-from specc.spec import KERNEL_KINDS, SYSCALL_KINDS, ProbeSpec, Spec, Word
+from specc.spec import KERNEL_KINDS, SYSCALL_KINDS, TRACEPOINT, ProbeSpec, Spec, Word
 from specc.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def _probe(
         if kernel and surveys is not None:
             look(probe, sources.targets(spec), surveys)
         return None
-    prototype = _declared(probe, index)
+    # What a header declares by that name is a function, and no tracepoint.
+    prototype = _declared(probe, index if probe.kind != TRACEPOINT or probe.prototype is not None else None)
     if prototype is not None:
         known = _as_compiled(probe, _resolved(probe, prototype, index, None), sources)
         if kernel:
@@ -252,7 +253,8 @@ def _resolved(probe: ProbeSpec, prototype: Prototype, index: HeaderIndex | None,
 
         prototype = as_syscall(prototype)
         return Resolved(prototype, place_syscall(prototype), type_named, char_known=False)
-    placement = place_arguments(prototype, kernel=probe.kind in KERNEL_KINDS)
+    kernel = probe.kind in KERNEL_KINDS
+    placement = place(probe, prototype) if kernel else place_arguments(prototype, kernel=False)
     return Resolved(prototype, placement, type_named, char_known=btf is not None or probe.kind not in KERNEL_KINDS)
 
 

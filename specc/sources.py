@@ -41,6 +41,19 @@ class Target:
         btf = next((b for b in self.btfs if b.find(function)), self.btfs[0])
         return btf.prototype(function, where), btf
 
+    def tracepoint(self, name: str, where: Location) -> tuple[Prototype, Btf]:
+        """The parameters of a tracepoint there, as of a function that returns nothing. Raises Stop."""
+        from specc.btf.tracepoints import find_tracepoint, tracepoint
+
+        btf = next((b for b in self.btfs if find_tracepoint(b, name)), self.btfs[0])
+        return tracepoint(btf, name, where), btf
+
+    def tracepoints(self, name: str) -> tuple[Prototype, ...]:
+        """All tracepoints of that name there, also such whose parameters have no names."""
+        from specc.btf.tracepoints import find_tracepoint
+
+        return next((found for b in self.btfs if (found := find_tracepoint(b, name))), ())
+
     def find(self, function: str) -> tuple[Prototype, ...]:
         """All functions of that name there: of the kernel, or of the first of its modules that has one."""
         return next((found for b in self.btfs if (found := b.find(function))), ())

@@ -23,7 +23,7 @@ from specc.fit import RETURN, Misfit, Need, fit
 from specc.noun import dataclass
 from specc.place import Piece, Placement, argument_names, place_text
 from specc.prototype import CType, Prototype, Unknown, Void, bare, decay, spell, spell_prototype
-from specc.spec import RETURN_KINDS, ProbeSpec
+from specc.spec import RETURN_KINDS, TRACEPOINT, ProbeSpec
 
 _CODES: Final = {"missing": "SP250", "type": "SP251", "unreadable": "SP252", "unknown": "SP253"}
 
@@ -245,16 +245,19 @@ def report_findings(survey: Survey, report: Report) -> tuple[Row, ...]:
 
 
 def _report_absences(survey: Survey, report: Report) -> None:
+    what = "tracepoint" if survey.kind == TRACEPOINT else "function"
     absent: dict[tuple[str, tuple[str, ...], str | None], list[str]] = {}
     for row in survey.rows:
         match row.problem:
             case None:
                 pass
-            case Diagnostic(code="SP234" | "SP235" | "SP237" as code, notes=notes, help=help):
+            case Diagnostic(code="SP234" | "SP235" | "SP237" | "SP247" | "SP248" as code, notes=notes, help=help):
                 # Without the file's name, so that kernels where it is so can be told together.
                 text = {
                     "SP234": f"there is no function `{survey.function}`",
-                    "SP235": f"several functions are named `{survey.function}`",
+                    "SP235": f"several {what}s are named `{survey.function}`",
+                    "SP247": f"there is no tracepoint `{survey.function}`",
+                    "SP248": f"nothing names the parameters of the tracepoint `{survey.function}`",
                 }.get(code, row.problem.message)
                 absent.setdefault((text, notes, help), []).append(row.target)
             case problem:

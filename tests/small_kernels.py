@@ -18,8 +18,13 @@ _INTS = {
 }
 
 
-def kernel(path: Path, functions: dict[str, str], *, base: Writer | None = None) -> Writer:
-    """Write the BTF of functions, each as "TYPE NAME, ... -> TYPE". A name with `#2` after it is one more of that name."""
+def kernel(
+    path: Path, functions: dict[str, str], *, base: Writer | None = None, tracepoints: dict[str, str] | None = None
+) -> Writer:
+    """Write the BTF of functions, each as "TYPE NAME, ... -> TYPE". A name with `#2` after it is one more of that name.
+
+    Tracepoints have no result. One whose text begins with `?` has no function that names its parameters.
+    """
     writer = Writer(base=base)
     made: dict[str, int] = {}
 
@@ -48,6 +53,13 @@ def kernel(path: Path, functions: dict[str, str], *, base: Writer | None = None)
         pairs = [a.strip().rpartition(" ") for a in arguments.split(",") if a.strip()]
         parameters = [(argument, type_id(ctype)) for ctype, _, argument in pairs]
         writer.func(name.partition("#")[0], writer.proto(type_id(result or "int"), parameters))
+    for name, text in (tracepoints or {}).items():
+        pairs = [a.strip().rpartition(" ") for a in f"void* __data, {text.lstrip('?')}".split(",") if a.strip()]
+        types = [("", type_id(ctype)) for ctype, _, _ in pairs]
+        writer.typedef(f"btf_trace_{name.partition('#')[0]}", writer.ptr(writer.proto(0, types)))
+        if not text.startswith("?"):
+            named = [(argument, type_id(ctype)) for ctype, _, argument in pairs]
+            writer.func(f"__traceiter_{name.partition('#')[0]}", writer.proto(type_id("int"), named))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(writer.bytes())
     return writer

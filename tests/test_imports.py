@@ -19,7 +19,7 @@ LAYERS = (
     "diagnostics",
     "prototype elf compiler outputs libbpf",
     "place layout compare source btf build buffers",
-    "fit trampoline ir abi headers schema where",
+    "fit trampoline tracepoint ir abi headers schema where",
     "spec declare records describe syscalls locate dwarf",
     "config",
     "lower emit events sources user_code survey",
@@ -51,12 +51,13 @@ KNOWS = {
     "survey": "compare diagnostics fit place prototype schema source spec where",
     "where": "diagnostics",
     "trampoline": "diagnostics place prototype",
+    "tracepoint": "diagnostics place prototype",
     "buffers": "batch diagnostics",
     "events": "batch describe diagnostics elf ir place prototype records",
     "records": "diagnostics ir place prototype",
     "source": "diagnostics",
     "spec": "diagnostics schema source where",
-    "lower": "declare diagnostics ir layout place prototype schema source spec trampoline where",
+    "lower": "declare diagnostics ir layout place prototype schema source spec tracepoint trampoline where",
 }
 
 # Who alone may import what, and whether only inside of functions, so that nobody else waits for it.

@@ -13,6 +13,7 @@ half of the kernel. The part gives the answers of the whole, its refusals too, s
 - every function of a wanted name, and its specialised copies: what is ambiguous or only a copy stays refused;
 - every type with the name of one that is kept: two definitions that differ stay nobody's choice;
 - every base type: `char`'s sign is told by `signed char`, and a spec may name `unsigned long`;
+- the function that names a tracepoint's parameters;
 - one signed enum, if there is any: it tells that this BTF marks signed enums.
 
 After writing, the part is read and compared with the whole; one that would say something else is refused (SP239).
@@ -27,8 +28,10 @@ from typing import Final
 from specc.btf import blob as B
 from specc.btf.blob import Blob, TypeRecord
 from specc.btf.reader import Btf
+from specc.btf.tracepoints import FUNCTION_PREFIX, TYPEDEF_PREFIX, find_tracepoint, tracepoint
 from specc.diagnostics import did_you_mean, stop
 from specc.noun import replace
+from specc.prototype import Prototype
 
 _ENUMS: Final = frozenset({B.ENUM, B.ENUM64})
 _BASE_TYPES: Final = frozenset({B.INT, B.FLOAT})
@@ -50,8 +53,9 @@ _THIRD_IS_A_TYPE: Final = _LINKS | {B.PTR, B.FUNC, B.FUNC_PROTO}
 _KNOWN: Final = _THIRD_IS_A_TYPE | set(_PATTERNS) | {B.FWD, B.FLOAT}
 
 
-def part_of(btf: Btf, functions: Sequence[str], types: Sequence[str] = ()) -> bytes:
-    """Raw BTF with these functions and types. Raises Stop: SP234 or SP237 no such function, SP238 no such type."""
+def part_of(btf: Btf, functions: Sequence[str], types: Sequence[str] = (), tracepoints: Sequence[str] = ()) -> bytes:
+    """Raw BTF with these functions, types and tracepoints. Raises Stop: SP234 or SP237 no such function, SP238 no such
+    type, SP247 no such tracepoint."""
     selection = _Selection(btf)
     for name in dict.fromkeys(functions):
         if not selection.function(name):
@@ -59,19 +63,28 @@ def part_of(btf: Btf, functions: Sequence[str], types: Sequence[str] = ()) -> by
     for name in dict.fromkeys(types):
         for i in types_named(btf, name):
             selection.want(i)
+    for name in dict.fromkeys(tracepoints):
+        if not selection.tracepoint(name):
+            tracepoint(btf, name)  # which says why not
     selection.base_types()
     selection.close()
     data = selection.written()
     part = Btf(data, btf.name)
     for name in functions:
-        if [replace(p, source="") for p in part.find(name)] != [replace(p, source="") for p in btf.find(name)]:
-            raise stop(
-                "SP239",
-                f"a part of the {btf.source} would not declare `{name}` as the whole does",
-                None,
-                help="use the whole BTF, and report what it comes from",
-            )
+        _check_same(btf, name, part.find(name), btf.find(name))
+    for name in tracepoints:
+        _check_same(btf, name, find_tracepoint(part, name), find_tracepoint(btf, name))
     return data
+
+
+def _check_same(btf: Btf, name: str, part: Sequence[Prototype], whole: Sequence[Prototype]) -> None:
+    if [replace(p, source="") for p in part] != [replace(p, source="") for p in whole]:
+        raise stop(
+            "SP239",
+            f"a part of the {btf.source} would not declare `{name}` as the whole does",
+            None,
+            help="use the whole BTF, and report what it comes from",
+        )
 
 
 def types_named(btf: Btf, text: str) -> list[int]:
@@ -123,6 +136,13 @@ class _Selection:
         for copy in self._copies().get(name, ()) if found else ():
             self.function(copy)
         return bool(found)
+
+    def tracepoint(self, name: str) -> bool:
+        """Want what tells a tracepoint's parameters: their types, and the function that names them."""
+        found = _everywhere(self.blob, TYPEDEF_PREFIX + name, {B.TYPEDEF})
+        for i in found:
+            self.want(i)
+        return bool(found) and (self.function(FUNCTION_PREFIX + name) or True)
 
     def _copies(self) -> dict[str, list[str]]:
         """The copies that the compiler specialised, by the name of the function: "f.isra.0" and "f.cold" of "f"."""

@@ -134,7 +134,7 @@ class Btf:
             notes.append(f"`{name}` is {others[0]} there")
             hint = "name a function"
         if hint is None:
-            hint = did_you_mean(name, _near(name, names)) or (
+            hint = did_you_mean(name, near(name, names)) or (
                 "it may be inlined everywhere, be a macro, or belong to a module (give the module's BTF with `--btf`)"
             )
         return stop("SP234", f"no function `{name}` in the {self.source}", where, notes=notes, help=hint)
@@ -186,7 +186,7 @@ class Btf:
         """The tags of enums that are much like a name, and typedefs."""
         ids = [*self.blob.ids_of_kind(_ENUMS), *self.blob.ids_of_kind({B.TYPEDEF})]
         names = {self.blob.text(self.blob.record(i).name_offset) for i in ids}
-        return _near(name, names) + (self.base.enums(name) if self.base else [])
+        return near(name, names) + (self.base.enums(name) if self.base else [])
 
     def type_named(self, text: str) -> CType | None:
         """The type of a plain spelling: "struct page", "enum x", "u32", "unsigned long", with `*`s after it."""
@@ -236,7 +236,7 @@ class Btf:
         return different[0] if different else None
 
 
-def _near(name: str, names: Iterable[str]) -> list[str]:
+def near(name: str, names: Iterable[str]) -> list[str]:
     """The few names that share most of their parts with `name`; comparing all of a kernel's would take seconds."""
     parts = {name[i : i + 3] for i in range(max(1, len(name) - 2))}
     scored = [(sum(p in n for p in parts), n) for n in names if abs(len(n) - len(name)) <= 3 + len(name) // 4]

@@ -27,15 +27,15 @@ def run(options: argparse.Namespace) -> int:
     functions, types = _words(options.functions), _words(options.types)
     part = bool(options.functions or options.types or options.spec)
     try:
-        wanted, read_as = _from_specs(options.spec, report)
-        if part and not (functions or types or wanted or report.failed):
+        wanted, read_as, tracepoints = _from_specs(options.spec, report)
+        if part and not (functions or types or wanted or tracepoints or report.failed):
             # A list that a script left empty must not write the whole BTF, nor a part with nothing in it.
             print("specc btf: no function or type is named, and no spec has a kernel probe", file=sys.stderr)
             return USAGE
         if not report.failed:
             btf, found = _opened(options)
             if part:
-                data = _part(btf, dict.fromkeys((*functions, *wanted)), types, read_as, options, report)
+                data = _part(btf, dict.fromkeys((*functions, *wanted)), types, read_as, tracepoints, options, report)
             else:
                 data = _whole(btf, found)
             if data is not None:
@@ -76,15 +76,17 @@ def _words(lists: Iterable[str]) -> list[str]:
     return [w for text in lists for part in text.split(",") if (w := " ".join(part.split()))]
 
 
-def _from_specs(named: list[str], report: Report) -> tuple[list[str], list[str]]:
-    """What the probes of specs want of a kernel's BTF: their functions, and the types that arguments are read as."""
+def _from_specs(named: list[str], report: Report) -> tuple[list[str], list[str], list[str]]:
+    """What the probes of specs want of a kernel's BTF: their functions, the types that arguments are read as, and their
+    tracepoints."""
     if not named:
-        return [], []
+        return [], [], []
     from specc.source import load
-    from specc.spec import KERNEL_KINDS, read_spec
+    from specc.spec import KERNEL_KINDS, TRACEPOINT, read_spec
 
     functions: list[str] = []
     types: list[str] = []
+    tracepoints: list[str] = []
     for path in find_specs(named, report):
         try:
             spec = read_spec(load(path), report)
@@ -93,9 +95,9 @@ def _from_specs(named: list[str], report: Report) -> tuple[list[str], list[str]]
             continue
         for probe in spec.probes if spec is not None else ():
             if probe.kind in KERNEL_KINDS and probe.function is not None:
-                functions.append(probe.function.text)
+                (tracepoints if probe.kind == TRACEPOINT else functions).append(probe.function.text)
                 types += [a.type.text for a in probe.args or () if a.type is not None]
-    return functions, types
+    return functions, types, tracepoints
 
 
 def _running_module(name: str) -> Path:
@@ -120,6 +122,7 @@ def _part(
     functions: Iterable[str],
     types: Iterable[str],
     read_as: Iterable[str],
+    tracepoints: Iterable[str],
     options: argparse.Namespace,
     report: Report,
 ) -> bytes | None:
@@ -128,6 +131,7 @@ def _part(
     `read_as` are types that a spec names: those that this BTF does not have come from elsewhere.
     """
     from specc.btf.part import part_of, types_named
+    from specc.btf.tracepoints import find_tracepoint, tracepoint
 
     def there(names: Iterable[str], look: Callable[[str], object], told: Report | None) -> list[str]:
         kept: list[str] = []
@@ -135,7 +139,7 @@ def _part(
             try:
                 look(name)
             except Stop as problem:
-                if told is not None and options.optional and problem.diagnostic.code in ("SP234", "SP238"):
+                if told is not None and options.optional and problem.diagnostic.code in ("SP234", "SP238", "SP247"):
                     print(f"specc btf: left out: {problem.diagnostic.message}", file=sys.stderr)
                 elif told is not None:
                     told.diagnostics.append(problem.diagnostic)
@@ -147,7 +151,8 @@ def _part(
     functions = there(functions, lambda name: btf.find(name) or btf.prototype(name), report)
     types = there(types, lambda name: types_named(btf, name), report)
     types += there(read_as, lambda name: types_named(btf, name), None)
-    return None if report.failed else part_of(btf, functions, types)
+    tracepoints = there(tracepoints, lambda name: find_tracepoint(btf, name) or tracepoint(btf, name), report)
+    return None if report.failed else part_of(btf, functions, types, tracepoints)
 
 
 def _whole(btf: Btf, found: Found) -> bytes:

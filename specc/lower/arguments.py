@@ -37,7 +37,17 @@ from specc.prototype import (
     size_of,
     spell,
 )
-from specc.spec import RETURN_KINDS, SYSCALL_KINDS, TRAMPOLINE_KINDS, ArgumentSpec, ProbeSpec, Word
+from specc.spec import (
+    RETURN_KINDS,
+    SYSCALL_KINDS,
+    TRACEPOINT,
+    TRAMPOLINE_KINDS,
+    WORD_KINDS,
+    ArgumentSpec,
+    ProbeSpec,
+    Word,
+)
+from specc.tracepoint import tracepoint_problem
 from specc.trampoline import trampoline_problem, words_of
 
 RETURN = "return"
@@ -114,7 +124,7 @@ def select(probe: ProbeSpec, known: Resolved | None, report: Report) -> list[Val
     if known is None:
         # Without a prototype nothing can be named; what was named has been reported by whoever looked for it.
         return [] if probe.args == () else None
-    if probe.kind in TRAMPOLINE_KINDS and not _check_trampoline(probe, known, report):
+    if probe.kind in WORD_KINDS and not _check_trampoline(probe, known, report):
         return None
     if probe.args is None:
         return _everything(probe, known)
@@ -319,7 +329,7 @@ def _argument_value(probe: ProbeSpec, name: str, argument: Argument, known: Reso
     field = spec.as_name or name
     place, reason = place_text(argument.pieces), argument.reason
     words: tuple[int, ...] = ()
-    if probe.kind in TRAMPOLINE_KINDS:
+    if probe.kind in WORD_KINDS:
         words = _context_words(known.placement.arguments, argument)
         place = f"ctx[{words[0]}]" if len(words) == 1 else f"ctx[{words[0]}], ctx[{words[1]}]"
         reason = ""
@@ -328,7 +338,9 @@ def _argument_value(probe: ProbeSpec, name: str, argument: Argument, known: Reso
         pieces = tuple(Piece(p.arg_offset, p.size, STACK, stack_offset=PT_REGS[p.where]) for p in pieces)
         place = f"{place} of the process"
     declaration = spell(argument.type, name)
-    copied = bool(words) and _is_odd_pointer(argument.type)
+    # Linux 5.10 does not let a program on a tracepoint load a struct either.
+    by_value = probe.kind == TRACEPOINT and isinstance(bare(argument.type), Record)
+    copied = bool(words) and (_is_odd_pointer(argument.type) or by_value)
     wanted = Wanted(field, form, pieces, words, size=argument.size, comment=place, copied=copied)
     return Value(
         field, ctype, form, wanted, True, spec.optional, spec.format, declaration, place, reason, spec.where,
@@ -506,16 +518,19 @@ def _context_words(arguments: Sequence[Argument], wanted: Argument) -> tuple[int
 def _check_trampoline(probe: ProbeSpec, known: Resolved, report: Report) -> bool:
     """Nothing may be left to the verifier: an old one that accepts a program it does not understand shows a wrong word."""
     on = [("", known.prototype, known.placement)] + [(e.target, e.prototype, e.placement) for e in known.elsewhere]
-    other = {"fentry": "kprobe", "fexit": "kretprobe"}[probe.kind]
+    other = {"fentry": "kprobe", "fexit": "kretprobe"}.get(probe.kind)
+    find = trampoline_problem if other is not None else tracepoint_problem
     for target, prototype, placement in on:
-        problem = trampoline_problem(prototype, placement)
+        problem = find(prototype, placement)
         if problem is not None:
             where = f" on {target}" if target else ""
             report.error(
                 "SP303",
                 f"{probe.kind} cannot attach to `{prototype.name}`{where}: {problem}",
                 probe.kind_where,
-                help=f"use `{other}:`",
+                help=f"use `{other}:`"
+                if other is not None
+                else "leave `prototype` out to take the tracepoint's own from BTF",
             )
             return False
     return True

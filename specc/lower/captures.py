@@ -46,11 +46,13 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Window:
     """For places that are known when the program is loaded: the constants `at` say which stack slots are copied, at most
-    `slots`; or, with `context`, they number words of a trampoline's context."""
+    `slots`; or, with `context`, they number words of a trampoline's context, or of a tracepoint's. The `short` context of a
+    tracepoint ends with its last parameter: what cannot be loaded is copied word by word, and nothing behind the end."""
 
     at: str
     slots: int
     context: bool = False
+    short: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def capture_moving(values: Sequence[Wanted], window: Window, loose: frozenset[st
                     window.slots == 0,
                     window.context,
                     wanted.copied,
+                    wanted.copied and window.short,
                 )
                 for i in range(len(wanted.storage.masks))
             ]
@@ -134,7 +137,7 @@ def capture_moving(values: Sequence[Wanted], window: Window, loose: frozenset[st
     moving = any(w.at and len(w.storage.masks) <= SMALL for w in values)
     slots = window.slots if moving else 0
     statuses = ([MOVING_STATUS] if slots else []) + [r.status for r in reads]
-    words_copied = _CONTEXT_WORDS if any(w.copied for w in values) else 0
+    words_copied = _CONTEXT_WORDS if any(w.copied for w in values) and not window.short else 0
     return Captured(
         Capture(tuple(reads), tuple(stores), slots, "stack", words_copied, window.at if slots else ""),
         tuple(dict.fromkeys(statuses)),

@@ -30,7 +30,7 @@ from specc.place import (
     trampoline_codes,
     window_of,
 )
-from specc.spec import TRAMPOLINE_KINDS, ProbeSpec
+from specc.spec import TRACEPOINT, WORD_KINDS, ProbeSpec
 
 # So many slots more than any target needs are copied where a kernel, unknown when the program was compiled, needs them;
 # and where no target has an argument on the stack, so many more arguments must still find registers.
@@ -57,7 +57,7 @@ class _On:
 
 def move(probe: ProbeSpec, known: Resolved, values: list[Value], symbol: str, report: Report) -> Moved | None:
     """The values of a probe with movable places; None when something was reported."""
-    trampoline = probe.kind in TRAMPOLINE_KINDS
+    trampoline = probe.kind in WORD_KINDS
     movable = [v for v in values if v.wanted is not None and (v.entry or trampoline)]
     placements = [(known.target, known.placement), *((e.target, e.placement) for e in known.elsewhere)]
     seen = [_on(target, placement, values, movable, trampoline=trampoline) for target, placement in placements]
@@ -76,7 +76,7 @@ def move(probe: ProbeSpec, known: Resolved, values: list[Value], symbol: str, re
         )
         return None
     at = f"{symbol}_at"
-    window = Window(at, slots, context=trampoline)
+    window = Window(at, slots, context=trampoline, short=probe.kind == TRACEPOINT)
     since, until = _versions(seen)
     places = _places(at, movable, seen, slots, since, until, optional=any(v.optional for v in values))
     moved = [replace(v, wanted=replace(v.wanted, at=at)) if v.wanted and v in movable else v for v in values]

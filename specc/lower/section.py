@@ -17,6 +17,8 @@ def section(probe: ProbeSpec, *, at_return: bool) -> str:
             kind = "uretprobe" if at_return else "uprobe"
         case "ksyscall" | "kretsyscall":
             kind = "kretsyscall" if at_return else "ksyscall"
+        case "raw_tracepoint":
+            kind = "tp_btf"
         case other:
             kind = other
     if probe.target is None:

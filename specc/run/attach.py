@@ -103,7 +103,7 @@ class Attacher:
         return self._probe("uprobe", program, os.fsencode(path), offset, place, at_return, pid)
 
     def trampoline(self, program: int) -> Attachment:
-        """Raises LibbpfError."""
+        """A program that was loaded for one place by its BTF. Raises LibbpfError."""
         return Attachment("link", self._library.link_trampoline(program))
 
     def _probe(

@@ -19,7 +19,8 @@ from specc.ir import Event, Field, PlaceConstant, Places
 from specc.noun import dataclass, replace
 from specc.place import SMALL, Placement, argument_names, place_codes, place_text, trampoline_codes, window_of
 from specc.prototype import Prototype, decay, size_of
-from specc.spec import TRAMPOLINE_KINDS
+from specc.spec import TRACEPOINT, TRAMPOLINE_KINDS
+from specc.tracepoint import place_tracepoint, tracepoint_problem
 from specc.trampoline import trampoline_problem
 
 _ALWAYS: Final = {"__since": 0, "__until": 0xFFFFFFFF}  # what is set here is right for the kernel that runs
@@ -49,7 +50,8 @@ def fill(probe: ProbeDescription, theirs: Prototype) -> Filled:
     """The constants of a probe on a kernel whose function is `theirs`; or the misfits, and no constants."""
     at = probe.at
     assert at is not None
-    placement = place_arguments(theirs, kernel=True)
+    tracepoint = probe.kind == TRACEPOINT
+    placement = place_tracepoint(theirs) if tracepoint else place_arguments(theirs, kernel=True)
     needs = needs_of(probe)
     found = fit(needs, theirs, placement)
     misfits = list(found.misfits)
@@ -61,14 +63,17 @@ def fill(probe: ProbeDescription, theirs: Prototype) -> Filled:
         for name in probe.used
         if name not in known and name in names
     ]
-    trampoline = probe.kind in TRAMPOLINE_KINDS
-    if trampoline and not misfits and (problem := trampoline_problem(theirs, placement)):
-        misfits.append(Misfit("", "unreadable", f"a trampoline does not take it: {problem}"))
+    by_words = tracepoint or probe.kind in TRAMPOLINE_KINDS
+    if by_words and not misfits:
+        if tracepoint and (problem := tracepoint_problem(theirs, placement)):
+            misfits.append(Misfit("", "unreadable", problem))
+        elif not tracepoint and (problem := trampoline_problem(theirs, placement)):
+            misfits.append(Misfit("", "unreadable", f"a trampoline does not take it: {problem}"))
     if misfits:
         return Filled({}, probe.event, tuple(misfits))
-    codes = {c.member: _codes(c, placement, found.positions, trampoline=trampoline) for c in at.constants}
+    codes = {c.member: _codes(c, placement, found.positions, by_words=by_words) for c in at.constants}
     first, length = (
-        (0, 0) if trampoline else window_of([codes[c.member] for c in at.constants if _eightbytes(c) <= SMALL])
+        (0, 0) if by_words else window_of([codes[c.member] for c in at.constants if _eightbytes(c) <= SMALL])
     )
     if length > 8 * at.slots:
         text = f"{length} bytes of the stack must be copied, and this was compiled to copy {8 * at.slots}"
@@ -83,7 +88,7 @@ def fill(probe: ProbeDescription, theirs: Prototype) -> Filled:
         gone = [f for f in probe.event.fields if f.absent_bit is not None and not _there(f, at, found.positions)]
         bits = sum(1 << f.absent_bit for f in gone if f.absent_bit is not None)
         settings[at.room["__absent"]] = bits.to_bytes(8, "little")
-    return Filled(settings, _event(probe.event, at, codes, placement, found.positions, trampoline=trampoline), ())
+    return Filled(settings, _event(probe.event, at, codes, placement, found.positions, by_words=by_words), ())
 
 
 def keep(at: Places) -> Mapping[int, bytes]:
@@ -96,7 +101,7 @@ def _eightbytes(constant: PlaceConstant) -> int:
 
 
 def _codes(
-    constant: PlaceConstant, placement: Placement, positions: Mapping[str, int | None], *, trampoline: bool
+    constant: PlaceConstant, placement: Placement, positions: Mapping[str, int | None], *, by_words: bool
 ) -> tuple[int, ...]:
     eightbytes = _eightbytes(constant)
     if constant.argument == RETURN:
@@ -104,7 +109,7 @@ def _codes(
     position = positions[constant.argument]
     if position is None:
         return (0,) * eightbytes
-    if trampoline:
+    if by_words:
         return trampoline_codes(placement, position, eightbytes)
     return place_codes(placement.arguments[position].pieces, eightbytes)
 
@@ -121,7 +126,7 @@ def _event(
     placement: Placement,
     positions: Mapping[str, int | None],
     *,
-    trampoline: bool,
+    by_words: bool,
 ) -> Event:
     """The event with the places of this kernel; what is in a register cannot fail to be read."""
     constants = {c.member: c for c in at.constants}
@@ -131,7 +136,7 @@ def _event(
         if constant is None:
             return field
         position = positions.get(constant.argument)
-        if trampoline:
+        if by_words:
             place = ", ".join(f"ctx[{code - 1}]" for code in codes[field.name] if code) or "absent"
             return replace(field, place=place)
         if position is None:

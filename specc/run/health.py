@@ -91,7 +91,7 @@ def _kernel() -> Check:
 def _btf() -> Check:
     return _check(
         "BTF", os.path.exists(BTF), BTF if os.path.exists(BTF) else "this kernel describes no types",
-        "fentry, fexit; ppid, mntns, pidns; prototypes from the running kernel",
+        "fentry, fexit, raw_tracepoint; ppid, mntns, pidns; prototypes from the running kernel",
         "name headers or a `prototype:` in the spec; or a kernel with CONFIG_DEBUG_INFO_BTF",
     )  # fmt: skip
 
@@ -108,6 +108,9 @@ def _features(library: Library) -> Iterator[Check]:
     tracing = os.path.exists(BTF) and library.has_program_type("tracing")
     yield _check("trampolines", tracing, "" if tracing else "the kernel does not load programs of type tracing",
                  "fentry, fexit", "use kprobe and kretprobe")  # fmt: skip
+    points = os.path.exists(BTF) and library.has_tracepoints()
+    yield _check("tracepoints", points, "" if points else "the kernel does not load programs for tracepoints by BTF",
+                 "raw_tracepoint", "a kernel from 5.5 on with CONFIG_DEBUG_INFO_BTF has them")  # fmt: skip
     ways = [w for w, there in (("fentry and fexit", tracing), ("kprobe and kretprobe", kprobe)) if there]
     yield _check("function", bool(ways), f"by {', else by '.join(ways)}" if ways else "neither trampolines nor kprobes",
                  "`function:` probes")  # fmt: skip

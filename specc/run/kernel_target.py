@@ -24,12 +24,15 @@ from specc.run.system import PMUS
 from specc.run.tracefs import find_tracefs
 
 SYSCALL_KINDS: Final = frozenset({"ksyscall", "kretsyscall"})
-KERNEL_KINDS: Final = frozenset({"kprobe", "kretprobe", "fentry", "fexit"}) | SYSCALL_KINDS
+TRACEPOINT: Final = "raw_tracepoint"
 TRAMPOLINE_KINDS: Final = frozenset({"fentry", "fexit"})
+LINK_KINDS: Final = TRAMPOLINE_KINDS | {TRACEPOINT}  # loaded for one place by its BTF, and attached by a link
+KERNEL_KINDS: Final = frozenset({"kprobe", "kretprobe"}) | LINK_KINDS | SYSCALL_KINDS
 BTF: Final = "/sys/kernel/btf/vmlinux"
 KALLSYMS: Final = "/proc/kallsyms"
 BLACKLIST: Final = "/sys/kernel/debug/kprobes/blacklist"
 _CODE: Final = frozenset(b"tTwW")
+_CALLER: Final = "__traceiter_"
 
 Where = Callable[[str], Location | None]
 
@@ -44,8 +47,11 @@ class KernelSymbol:
 
 
 def kernel_symbol(probe: ProbeDescription) -> str:
-    """The symbol that a probe goes to: a system call's is its wrapper, whose registers the program sees through."""
+    """The symbol that a probe goes to: a system call's is its wrapper, whose registers the program sees through; a
+    tracepoint's is the function that calls the programs on it, and is in the module that has the tracepoint."""
     assert probe.function is not None
+    if probe.kind == TRACEPOINT:
+        return f"{_CALLER}{probe.function}"
     return f"__x64_sys_{probe.function}" if probe.kind in SYSCALL_KINDS else probe.function
 
 
@@ -60,11 +66,15 @@ def check_kernel(
     if not _mechanisms(ours, where, report):
         return {}
     symbols = kernel_symbols({kernel_symbol(p) for p in ours})
-    blacklist = _blacklist() if any(p.kind not in TRAMPOLINE_KINDS for p in ours) else frozenset()
+    blacklist = _blacklist() if any(p.kind not in LINK_KINDS for p in ours) else frozenset()
     for probe in ours:
         symbol = kernel_symbol(probe)
+        if probe.kind == TRACEPOINT:
+            if not symbols.get(symbol):
+                report.diagnostics.append(_no_tracepoint(probe, where(probe.name)))
+            continue
         found = symbol_problem(symbol, symbols.get(symbol, []), where(probe.name))
-        if found is None and symbol in blacklist and probe.kind not in TRAMPOLINE_KINDS:
+        if found is None and symbol in blacklist and probe.kind not in LINK_KINDS:
             found = Diagnostic(
                 "SP444", f"`{symbol}` is on the kernel's blacklist: a kprobe there could bring it down",
                 where(probe.name), help="probe its caller, or a function that it calls",
@@ -74,14 +84,14 @@ def check_kernel(
             report.diagnostics.append(found)
     if report.failed:
         return {}
-    modules = {name: found[0].module for name, found in symbols.items()}
+    modules = {p.name: there[0].module for p in ours if (there := symbols.get(kernel_symbol(p)))}
     return settle(ours, modules, where, report, force=force)
 
 
 def _mechanisms(probes: Sequence[ProbeDescription], where: Where, report: Report) -> bool:
     """Whether this kernel has kprobes, and BTF for trampolines."""
-    kprobe = next((p for p in probes if p.kind not in TRAMPOLINE_KINDS), None)
-    trampoline = next((p for p in probes if p.kind in TRAMPOLINE_KINDS), None)
+    kprobe = next((p for p in probes if p.kind not in LINK_KINDS), None)
+    trampoline = next((p for p in probes if p.kind in LINK_KINDS), None)
     fine = True
     if kprobe is not None and not has_probes("kprobe"):
         fine = False
@@ -92,7 +102,8 @@ def _mechanisms(probes: Sequence[ProbeDescription], where: Where, report: Report
         fine = False
         report.error("SP424", f"the kernel of this machine ({os.uname().release}) has no BTF, which "
                      f"{trampoline.kind} needs", where(trampoline.name),
-                     help="use a kprobe, or a kernel with CONFIG_DEBUG_INFO_BTF")  # fmt: skip
+                     help="use a kernel with CONFIG_DEBUG_INFO_BTF" if trampoline.kind == TRACEPOINT
+                     else "use a kprobe, or a kernel with CONFIG_DEBUG_INFO_BTF")  # fmt: skip
     return fine
 
 
@@ -151,6 +162,20 @@ def symbol_problem(function: str, symbols: Sequence[KernelSymbol], where: Locati
         )  # fmt: skip
     return Diagnostic("SP440", f"this kernel ({os.uname().release}) has no function `{function}`", where,
                       _why_missing(function), _similar(function))  # fmt: skip
+
+
+def _no_tracepoint(probe: ProbeDescription, where: Location | None) -> Diagnostic:
+    assert probe.function is not None
+    try:
+        with open(KALLSYMS, "rb") as file:
+            known = {n.decode() for n in re.findall(rb" [tT] __traceiter_(\w+)", file.read())}
+    except OSError:
+        known = set()
+    near = {n for n in known if n[:1] == probe.function[:1]}
+    return Diagnostic(
+        "SP467", f"this kernel ({os.uname().release}) has no tracepoint `{probe.function}`", where,
+        ("tracepoints of a module appear when it is loaded",), did_you_mean(probe.function, near),
+    )  # fmt: skip
 
 
 def _clones(function: str, symbols: Sequence[KernelSymbol], where: Location | None) -> Diagnostic | None:

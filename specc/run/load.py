@@ -18,6 +18,8 @@ from specc.noun import dataclass
 from specc.run.fill import Filled
 from specc.run.filters import Filters, fill_filters, set_filters
 from specc.run.kernel_target import (
+    LINK_KINDS,
+    TRACEPOINT,
     TRAMPOLINE_KINDS,
 )
 
@@ -141,14 +143,11 @@ def _not_loaded(problem: LibbpfError, description: Description, options: Options
             tuple(log if options.verbose else end[-_SHOWN_LOG_LINES:-1]),
             "this is a bug of specc, or the kernel is older than what the spec needs; -v shows the whole log",
         )
-    if (
-        probe is not None
-        and probe.kind in TRAMPOLINE_KINDS
-        and problem.errno in (errno.EPERM, errno.ENOENT, errno.ESRCH)
-    ):
+    if probe is not None and probe.kind in LINK_KINDS and problem.errno in (errno.EPERM, errno.ENOENT, errno.ESRCH):
         return Diagnostic(
             "SP424", f"the kernel of this machine ({os.uname().release}) does not load {probe.kind} programs: "
-            f"{problem.message}", where, tuple(said[-_SHOWN_LOG_LINES:]), "use a kprobe instead",
+            f"{problem.message}", where, tuple(said[-_SHOWN_LOG_LINES:]),
+            "use a kprobe instead" if probe.kind != TRACEPOINT else None,
         )  # fmt: skip
     if description.events_map in problem.log and description.buffer == "ring":
         return Diagnostic(

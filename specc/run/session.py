@@ -29,7 +29,7 @@ from specc.run.fill import Filled
 from specc.run.filters import check_filters
 from specc.run.kernel_target import (
     KERNEL_KINDS,
-    TRAMPOLINE_KINDS,
+    LINK_KINDS,
     check_kernel,
     has_probes,
     kernel_symbol,
@@ -355,7 +355,7 @@ def _attach(
     """Raises Refused."""
     probe, attacher = program.probe, session.attacher
     try:
-        if probe.kind in TRAMPOLINE_KINDS:
+        if probe.kind in LINK_KINDS:
             if options.attach in ("perf", "legacy"):
                 raise NoMode(f"{probe.kind} programs are attached by a link only")
             return attacher.trampoline(fd)
@@ -371,7 +371,7 @@ def _attach(
     except (OSError, LibbpfError) as failure:
         number = failure.errno or 0
         notes = []
-        if probe.function is not None and probe.kind not in TRAMPOLINE_KINDS:
+        if probe.function is not None and probe.kind not in LINK_KINDS:
             why = why_not_attached(kernel_symbol(probe))
             if why is not None:
                 report.error("SP443", why, options.where(probe.name),

@@ -3,7 +3,7 @@ places are set before the load get them.
 
 In: probes, and the modules that their functions are in.  Out: constants by the probes' names; findings in the report.
 
-    settle(description.probes, {"__get_user_pages": ""}, where, report, force=False)["gup"].settings
+    settle(description.probes, {"gup": ""}, where, report, force=False)["gup"].settings
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from specc.describe import ProbeDescription
 from specc.diagnostics import Diagnostic, Location, Report, Severity, Stop
 from specc.prototype import Prototype, spell_prototype
 from specc.run.fill import Filled, fill, keep
-from specc.spec import SYSCALL_KINDS
+from specc.spec import SYSCALL_KINDS, TRACEPOINT
 
 if TYPE_CHECKING:
     from specc.btf import Btf
@@ -30,7 +30,7 @@ Where = Callable[[str], Location | None]
 def settle(
     probes: Sequence[ProbeDescription], modules: Mapping[str, str], where: Where, report: Report, *, force: bool
 ) -> dict[str, Filled]:
-    """`modules` has the module of each function, "" for the kernel itself. What does not fit is refused, or with `force`
+    """`modules` has by each probe's name the module that its function is in, "" for the kernel itself. What does not fit is refused, or with `force`
     warned of, and then the places are those that were compiled in."""
     wanted = [p for p in probes if p.declaration is not None and p.used and p.kind not in SYSCALL_KINDS]
     kernel = _Kernel()
@@ -38,7 +38,7 @@ def settle(
     for probe in wanted:
         assert probe.function is not None and probe.declaration is not None
         try:
-            theirs = kernel.find(probe.function, modules.get(probe.function, ""))
+            theirs = kernel.find(probe, modules.get(probe.name, ""))
         except Stop as problem:
             report.diagnostics.append(_unknown(probe, problem.diagnostic.message, where(probe.name), force=force))
             theirs = ()
@@ -60,13 +60,19 @@ class _Kernel:
     def __init__(self) -> None:
         self._opened: dict[str, Btf | Stop] = {}
 
-    def find(self, function: str, module: str) -> tuple[Prototype, ...]:
-        """The functions of that name; none where there is no BTF. Raises Stop when it cannot be read."""
+    def find(self, probe: ProbeDescription, module: str) -> tuple[Prototype, ...]:
+        """The functions, or tracepoints, of the name; none where there is no BTF. Raises Stop when it cannot be read."""
+        assert probe.function is not None
         base = self._open("vmlinux", None)
         if base is None:
             return ()
         own = self._open(module, base) if module else None
-        return own.find(function) if own is not None else base.find(function)
+        btf = own if own is not None else base
+        if probe.kind != TRACEPOINT:
+            return btf.find(probe.function)
+        from specc.btf.tracepoints import find_tracepoint
+
+        return find_tracepoint(btf, probe.function)
 
     def _open(self, name: str, base: Btf | None) -> Btf | None:
         from specc.btf import open_btf
@@ -109,6 +115,9 @@ def _fill(
         if not any(d.code == "SP470" and d.where == where for d in report.diagnostics):
             report.diagnostics.append(_silent(probe, where, severity))
         return None
+    if any(p.name is None for one in theirs for p in one.parameters) and probe.kind == TRACEPOINT:
+        report.diagnostics.append(_silent(probe, where, severity, "does not name the parameters of"))
+        return None
     results = [(p, fill(probe, p)) for p in theirs]
     for prototype, result in results:
         if result.misfits and len(report.diagnostics) == before:
@@ -130,10 +139,12 @@ def _fill(
     return results[0][1]
 
 
-def _silent(probe: ProbeDescription, where: Location | None, severity: Severity) -> Diagnostic:
+def _silent(
+    probe: ProbeDescription, where: Location | None, severity: Severity, lack: str = "does not know"
+) -> Diagnostic:
     assert probe.at is not None
     has = os.path.exists(f"{BTF_FOLDER}/vmlinux")
-    problem = f"the running kernel's BTF does not know `{probe.function}`" if has else "the running kernel has no BTF"
+    problem = f"the running kernel's BTF {lack} `{probe.function}`" if has else "the running kernel has no BTF"
     forced = severity is Severity.WARNING
     return Diagnostic(
         "SP470",

@@ -22,7 +22,7 @@ SCHEMA_FILE: Final = Path(__file__).parent.parent / "spec.schema.json"
 
 # What the language will have and this version does not: by the schema's definition in which the word would stand.
 # The schema lists only what works, so that an editor offers nothing else.
-PLANNED_KINDS: Final = frozenset(("tracepoint", "raw_tracepoint", "usdt"))
+PLANNED_KINDS: Final = frozenset(("tracepoint", "usdt"))
 PLANNED: Final[Mapping[str, frozenset[str]]] = {
     "probe": PLANNED_KINDS | {"aggregate", "stack"},
     "options": frozenset(("field",)),

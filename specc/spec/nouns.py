@@ -15,12 +15,25 @@ from specc.diagnostics import Location
 from specc.noun import dataclass
 from specc.where.syntax import Condition
 
-KINDS: Final = ("kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe", "ksyscall", "kretsyscall")
+TRACEPOINT: Final = "raw_tracepoint"
+KINDS: Final = (
+    "kprobe",
+    "kretprobe",
+    "fentry",
+    "fexit",
+    "uprobe",
+    "uretprobe",
+    "ksyscall",
+    "kretsyscall",
+    TRACEPOINT,
+)
 FUNCTION: Final = "function"  # a probe's key too: it is read as a kprobe or kretprobe that may be done better
 RETURN_KINDS: Final = frozenset(("kretprobe", "fexit", "uretprobe", "kretsyscall"))
-KERNEL_KINDS: Final = frozenset(("kprobe", "kretprobe", "fentry", "fexit"))  # functions of the kernel by their own name
+# What the kernel calls by the very name that the spec has: functions, and tracepoints.
+KERNEL_KINDS: Final = frozenset(("kprobe", "kretprobe", "fentry", "fexit", TRACEPOINT))
 USER_KINDS: Final = frozenset(("uprobe", "uretprobe"))
 TRAMPOLINE_KINDS: Final = frozenset(("fentry", "fexit"))
+WORD_KINDS: Final = TRAMPOLINE_KINDS | {TRACEPOINT}  # their context is an array of words, no registers
 SYSCALL_KINDS: Final = frozenset(("ksyscall", "kretsyscall"))
 
 

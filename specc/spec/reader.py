@@ -23,6 +23,7 @@ from specc.spec.nouns import (
     FUNCTION,
     KINDS,
     RETURN_KINDS,
+    TRACEPOINT,
     ArgumentSpec,
     Buffer,
     BytesSpec,
@@ -249,7 +250,7 @@ class _Reader:
         if at is not None:
             self.report.error(
                 "SP112", f"`at` is for `function` alone, and this is a `{word}`", at.key.where,
-                help=f"write `function:` in place of `{word}:`, or take `at` away",
+                help="take `at` away" if word == TRACEPOINT else f"write `function:` in place of `{word}:`, or take `at` away",
             )  # fmt: skip
         return word
 
@@ -363,6 +364,9 @@ class _Reader:
         returns = {"kprobe": "kretprobe", "fentry": "fexit", "uprobe": "uretprobe", "ksyscall": "kretsyscall"}
         for argument in args:
             if argument.name == "return" and kind not in RETURN_KINDS:
+                if kind == TRACEPOINT:
+                    self.report.error("SP123", "a tracepoint returns nothing, and has no `return`", argument.where)
+                    continue
                 self.report.error(
                     "SP123",
                     f"`return` has no value at a function's entry, where `{word}` is",
