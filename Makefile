@@ -70,7 +70,7 @@ check: lint
 
 bench: setup-test
 	$(PYTHON_IN_VENV) bench/build.py
-	@for part in cost reading attach; do \
+	@for part in cost options reading attach; do \
 		if [ "$$(id -u)" = 0 ]; then echo; $(PYTHON_IN_VENV) bench/$$part.py || exit $$?; \
 		else echo "bench/$$part.py needs root: left out"; fi; \
 	done
