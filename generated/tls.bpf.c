@@ -401,7 +401,7 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"ssl\", \"at\": 40, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": \"void\"}, \"place\": \"rdi\"},\n"
 	"{\"name\": \"buf_error\", \"at\": 48, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"buf_length\", \"at\": 52, \"as\": \"__u32\", \"role\": \"length\"},\n"
-	"{\"name\": \"buf\", \"at\": 56, \"as\": \"__u8\", \"count\": 64, \"role\": \"value\", \"type\": {\"array\": \"unsigned char\", \"count\": 64}, \"status\": \"buf_error\", \"place\": \"*rsi\", \"length\": \"buf_length\"},\n"
+	"{\"name\": \"buf\", \"at\": 56, \"as\": \"__u8\", \"count\": 64, \"role\": \"value\", \"type\": {\"array\": \"unsigned char\", \"count\": 64}, \"format\": \"char\", \"status\": \"buf_error\", \"place\": \"*rsi\", \"length\": \"buf_length\"},\n"
 	"{\"name\": \"num\", \"at\": 120, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rdx\"}\n"
 	"]},\n"
 	"{\"name\": \"write_ex\", \"kind\": \"uprobe\", \"target\": [\"libssl.so.3\", \"SSL_write_ex\", 0, null], \"symbol\": \"tls_write_ex\",\n"
@@ -415,7 +415,7 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"ssl\", \"at\": 40, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": \"void\"}, \"place\": \"rdi\"},\n"
 	"{\"name\": \"buf_error\", \"at\": 48, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"buf_length\", \"at\": 52, \"as\": \"__u32\", \"role\": \"length\"},\n"
-	"{\"name\": \"buf\", \"at\": 56, \"as\": \"__u8\", \"count\": 64, \"role\": \"value\", \"type\": {\"array\": \"unsigned char\", \"count\": 64}, \"status\": \"buf_error\", \"place\": \"*rsi\", \"length\": \"buf_length\"},\n"
+	"{\"name\": \"buf\", \"at\": 56, \"as\": \"__u8\", \"count\": 64, \"role\": \"value\", \"type\": {\"array\": \"unsigned char\", \"count\": 64}, \"format\": \"char\", \"status\": \"buf_error\", \"place\": \"*rsi\", \"length\": \"buf_length\"},\n"
 	"{\"name\": \"num\", \"at\": 120, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long\", \"place\": \"rdx\"}\n"
 	"]},\n"
 	"{\"name\": \"written\", \"kind\": \"uretprobe\", \"target\": [\"libssl.so.3\", \"SSL_write\", 0, null], \"symbol\": \"tls_written\", \"entry\": \"tls_written_entry\",\n"
@@ -431,4 +431,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 52, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 5a1b2ea7bdf2149f */
+/* specc: sha256 64897732ee2c510a */

@@ -255,6 +255,8 @@ FORMATS = [
     (MAC, "mac", b"\2\0\x5e\xff\xaa\x0b", "02:00:5e:ff:aa:0b", {"b": [2, 0, 0x5E, 255, 0xAA, 11]}),
     (Array(UCHAR, 6), "mac", b"\2\0\x5e\xff\xaa\x0b", "02:00:5e:ff:aa:0b", "02005effaa0b"),
     (CHAR, "char", b"A", "'A'", 65),
+    (Array(UCHAR, 6), "char", b"a\r\n\xff\xc3\xa9", '"a\\r\\n\\xff\u00e9"', "610d0affc3a9"),
+    (Array(UCHAR, 6), "char", b"\x1b[2J\0\xc3", '"\\e[2J\\x00\\xc3"', "1b5b324a00c3"),
     (ULONG, "duration", le(1_234_000, 8), "1.234ms", 1_234_000),
     (INT, "duration", le(-1500, 4), "-1.500us", -1500),
     (UINT, "size", le(4096, 4), "4KiB", 4096),

@@ -183,6 +183,8 @@ class TableWriter:
             return _Column(slot.key, slot.key, _or_absent(_plain), 0, right=False)
         if format_ == "symbol" and self._symbol is not None:
             return _Column(slot.key, slot.key, _or_absent(partial(_symbolic, self._symbol)), 0, right=False)
+        if format_ == "char" and isinstance(bare(ctype), Array):
+            return _Column(slot.key, slot.key, _or_absent(_text), 0, right=False)
         if slot.field.length is not None and slot.field.c_type != "char":
             return _Column(slot.key, slot.key, _or_absent(str), 0, right=False)
         kind = bare(decay(ctype))
@@ -254,6 +256,11 @@ def shower(ctype: CType, format_: str | None = None) -> Callable[[Any], str]:
 def _by_name(members: tuple[tuple[str, int], ...]) -> Callable[[Any], str]:
     names = {value: name for name, value in reversed(members)}
     return lambda v: printable(names[v]) if v in names else str(v)
+
+
+def _text(digits: str) -> str:
+    """Bytes, which a record has in hex, as what they spell."""
+    return f'"{printable(bytes.fromhex(digits).decode("utf-8", "backslashreplace"))}"'
 
 
 def _pointer(value: int) -> str:

@@ -254,8 +254,8 @@ def _memory_value(
     if found is None or not _check_size(probe, spec, found, known, report):
         return None
     for option in ("type", "format"):
-        address = found.kind == "bytes" and spec.format in ADDRESSES
-        if option in spec.option_where and not (option == "format" and (found.kind == "object" or address)):
+        of_bytes = found.kind == "bytes" and spec.format in ("char", *ADDRESSES)
+        if option in spec.option_where and not (option == "format" and (found.kind == "object" or of_bytes)):
             report.error(
                 "SP261", f"`{option}` is for the value itself, and `{spec.name}` records what it points to",
                 spec.option_where[option], help=f"leave `{option}` out",
