@@ -21,6 +21,7 @@ from typing import Any, Final
 import yaml
 from command import specc
 
+from kernels import tracepoints
 from kernels.functions import PAGE, Case, Events, Facts, check_case
 from kernels.packages import Kernel, decompress
 from specc.abi import place_arguments
@@ -275,6 +276,8 @@ def build_everywhere(folder: Path, kernels: Sequence[Kernel]) -> Everywhere:
         "guard-old": ("clang", every, [gup]),
         "guard-new": ("zig", every[::-1], [gup]),
         "elsewhere": ("clang", every[2:3], [{"kprobe": "__get_user_pages", "args": ["start", "nr_pages", "locked"]}]),
+        "tracepoints-clang": ("clang", every, tracepoints.PROBES),
+        "tracepoints-zig": ("zig", every[::-1], tracepoints.PROBES),
         "lacking": ("clang", every[:1], [{"kprobe": "__get_user_pages", "args": ["start", "vmas"]}]),
         "unforeseen": ("clang", every[2:3], [gup]),
         "isra": ("clang", every[:2], [{"kprobe": "rtnl_fill_ifinfo"},

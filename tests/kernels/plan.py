@@ -354,6 +354,9 @@ def _runs_of_all(kernel: Kernel, built: Everywhere) -> list[dict[str, Any]]:
     run("lacking", "mlock")
     run("unforeseen", "mlock")
     run("isra", "link")
+    for name in ("tracepoints-clang", "tracepoints-zig"):
+        command = ["run", str(built.objects[name]), "--format", "jsonl"]
+        runs.append({"name": name, "arguments": command, "triggers": ["tracepoints"], "sum": True})
     if kernel.series != "5.10":
         run("module", "tun", modules=[everywhere.MODULE])
     loader = bpftool()

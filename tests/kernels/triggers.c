@@ -21,6 +21,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,12 +30,14 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
@@ -611,6 +614,40 @@ static void do_failing(void)
 	fact("mkdirs", MKDIRS);
 }
 
+static void do_tracepoints(void)
+{
+	enum { MANY = 8192 };
+	char *p = pages(MANY);
+	int file = scratch("/dev/shm/specc-tracepoints"), compact = open("/proc/sys/vm/compact_memory", O_WRONLY), status;
+
+	syscall(SYS_getppid);
+	syscall(SYS_close, -1);
+	syscall(SYS_lseek, file, 0x123456789aL, SEEK_SET);
+	syscall(9999);
+	prctl(PR_SET_NAME, "a-known-name-which-is-cut");
+	prctl(PR_SET_NAME, "triggers");
+	kill(getpid(), SIGCONT);
+	usleep(2000);
+	/* Holes of a page all over the memory, for compaction to have something to do. */
+	for (int i = 0; i < MANY; i++)
+		p[i * PAGE] = 1;
+	for (int i = 0; i < MANY; i += 2)
+		madvise(p + i * PAGE, PAGE, MADV_DONTNEED);
+	fact("compacted", write(compact, "1", 1));
+	munmap(p, MANY * PAGE);
+	close(compact);
+	close(file);
+	unlink("/dev/shm/specc-tracepoints");
+	pid_t child = vfork();
+	if (!child) {
+		execl("/bin/busybox", "busybox", "true", (char *)0);
+		_exit(1);
+	}
+	waitpid(child, &status, 0);
+	fact("child", child);
+	fact("status", status);
+}
+
 /* --- many threads ----------------------------------------------------------------------------------------------- */
 
 enum { THREADS = 8, READS = 40, SLEEPERS = 6 };
@@ -749,7 +786,7 @@ static const struct {
 	{"exchange", do_exchange}, {"access", do_access}, {"statx", do_statx}, {"receive", do_receive}, {"huge", do_huge},
 	{"brk", do_brk}, {"mtu", do_mtu}, {"tty", do_tty}, {"tun", do_tun}, {"user", do_user},
 	{"opens", do_opens}, {"reads", do_reads}, {"connects", do_connects}, {"chowns", do_chowns}, {"failing", do_failing},
-	{"firstbyte", do_firstbyte},
+	{"firstbyte", do_firstbyte}, {"tracepoints", do_tracepoints},
 };
 
 static void perform(const char *name)

@@ -1,0 +1,21 @@
+"""Programs on tracepoints, one object of each compiler, on four kernels: values of known calls."""
+
+from __future__ import annotations
+
+import pytest
+
+from kernels import tracepoints
+from kernels.results import Results
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("run", ["tracepoints-clang", "tracepoints-zig"])
+def test_known_values(on: Results, run: str) -> None:
+    if isinstance(on.plan.everywhere, str):
+        pytest.skip(on.plan.everywhere)
+    result = on.run(run)
+    assert (result["code"], result["left"]) == (0, {}), result["err"]
+    assert result["err"].splitlines()[-1] == f"received {len(result['out'].splitlines())}, lost 0"
+    assert result["sum"] == on.plan.everywhere.sums[run]
+    tracepoints.check(on.plan.kernel.series, on.events(run), on.facts(run)["tracepoints"])
