@@ -18,8 +18,9 @@ from specc.batch import batch_of
 from specc.describe import Description, describe, parse_description
 from specc.diagnostics import Location, Stop
 from specc.events import Decoder, open_writer
-from specc.events.formats import duration_text, size_text
+from specc.events.formats import duration_text, port_text, size_text, syscall_text
 from specc.events.naming import Naming
+from specc.events.syscalls import NAMES
 from specc.ir import Capture, Event, Names, Probe, Program, Role
 from specc.lower.event import Planned, Storage, lay_out_event, storage
 from specc.prototype import (
@@ -261,6 +262,9 @@ FORMATS = [
     (INT, "duration", le(-1500, 4), "-1.500us", -1500),
     (UINT, "size", le(4096, 4), "4KiB", 4096),
     (LONG, "size", le(-14, 8), "-14", -14),
+    (LONG, "syscall", le(257, 8), "openat", 257),
+    (INT, "syscall", le(-1, 4), "-1", -1),
+    (USHORT, "port", b"\x01\xbb", "443", 0xBB01),
     (Pointer(VOID), "symbol", le(0xFFFF_0000, 8), "0xffff0000", 0xFFFF_0000),
     (COLOUR, None, le(7, 4), "GREEN", 7),
     (COLOUR, None, le(8, 4), "8", 8),
@@ -368,3 +372,42 @@ def test_symbols_of_the_running_kernel() -> None:
         pytest.skip("the running kernel has no symbol table")
     [address] = [int(a, 16) for a, _, name in found if name == "vfs_read"]
     assert (symbols(address), symbols(address + 1)) == ("vfs_read", "vfs_read+0x1")
+
+
+# ---- numbers of system calls, and ports ---------------------------------------------------------------------------
+
+
+def test_numbers_of_system_calls_are_those_of_the_header() -> None:
+    """The header of whatever Linux this machine has: every number of it that the table has, has the same name."""
+    found = [p for p in map(Path, _UNISTD) if p.is_file()]
+    if not found:
+        pytest.skip("no asm/unistd_64.h here (linux-libc-dev)")
+    lines = [line.split() for line in found[0].read_text().splitlines() if line.startswith("#define __NR_")]
+    header = {int(number): name.removeprefix("__NR_") for _, name, number in lines}
+    assert len(header) > 300
+    assert {n: NAMES.get(n) for n in header if n <= max(NAMES)} == {n: a for n, a in header.items() if n <= max(NAMES)}
+
+
+_UNISTD = ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/unistd_64.h")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "read"),
+        (257, "openat"),
+        (334, "rseq"),
+        (424, "pidfd_send_signal"),
+        (400, "400"),
+        (-1, "-1"),
+        (1 << 30, "1073741824"),
+    ],
+)
+def test_system_calls(number: int, text: str) -> None:
+    assert syscall_text(number) == text
+
+
+def test_ports() -> None:
+    for port in (0, 1, 80, 443, 8080, 65535):
+        assert port_text(int.from_bytes(port.to_bytes(2, "big"), "little")) == str(port)
+    assert port_text(-1) == "65535"  # of a signed type

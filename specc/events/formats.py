@@ -4,6 +4,7 @@ errno_text(-11, "-11")                      # "-EAGAIN"
 address_text("ipv4", b"\\x7f\\0\\0\\x01")        # "127.0.0.1"
 duration_text(1_234_000)                    # "1.234ms"
 size_text(1536)                             # "1.5KiB"
+syscall_text(257), port_text(0xbb01)        # "openat", "443"
 """
 
 from __future__ import annotations
@@ -75,3 +76,15 @@ def size_text(number: int) -> str:
     unit = 1 << 10 * power
     tenth = number % unit * 10 // unit
     return f"{number // unit}{f'.{tenth}' if tenth else ''}{_SIZES[power - 1]}"
+
+
+def syscall_text(number: int) -> str:
+    """A system call's name by its number, as 64-bit processes make it; a number that none has, as it is."""
+    from specc.events.syscalls import NAMES
+
+    return NAMES.get(number) or str(number)
+
+
+def port_text(value: int) -> str:
+    """A port from two bytes in the order of the network, which an x86 number has in the other order."""
+    return str((value & 0xFF) << 8 | value >> 8 & 0xFF)

@@ -19,7 +19,15 @@ from functools import partial
 from typing import IO, Any, Final, TypeAlias
 
 from specc.events.decoder import Decoder
-from specc.events.formats import address_text, duration_text, errno_text, shown_address, size_text
+from specc.events.formats import (
+    address_text,
+    duration_text,
+    errno_text,
+    port_text,
+    shown_address,
+    size_text,
+    syscall_text,
+)
 from specc.events.program import Compiled
 from specc.events.shape import Slot, Value
 from specc.events.text import Output, as_batch
@@ -188,7 +196,7 @@ class TableWriter:
         if slot.field.length is not None and slot.field.c_type != "char":
             return _Column(slot.key, slot.key, _or_absent(str), 0, right=False)
         kind = bare(decay(ctype))
-        numeric = isinstance(kind, Int | Enum | Float) and format_ in (None, "dec", "errno", "duration", "size")
+        numeric = isinstance(kind, Int | Enum | Float) and format_ in (None, "dec", "errno", "duration", "size", "port")
         if isinstance(kind, Enum) and kind.members and format_ is None:
             numeric = False
         return _Column(slot.key, slot.key, _or_absent(shower(ctype, format_)), 0, right=numeric)
@@ -225,6 +233,10 @@ def shower(ctype: CType, format_: str | None = None) -> Callable[[Any], str]:
             return duration_text
         case "size":
             return size_text
+        case "syscall":
+            return syscall_text
+        case "port":
+            return port_text
         case "char":
             return lambda v: printable(repr(chr(v))) if 0 <= v < 128 else str(v)
         case "dec":

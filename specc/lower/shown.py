@@ -106,7 +106,7 @@ def _check_format(
 ) -> bool:
     """The formats that say what a value stands for; the others are for every integer and pointer."""
     format_ = spec.format
-    if format_ not in ("symbol", "errno", "duration", "size", *ADDRESSES):
+    if format_ not in ("symbol", "errno", "duration", "size", "syscall", "port", *ADDRESSES):
         return True
     where = spec.option_where.get("format", spec.where)
     kind = bare(decay(ctype))
@@ -123,6 +123,15 @@ def _check_format(
     elif format_ == "errno":
         fits = size in (4, 8) and not of_bytes and (integer or isinstance(kind, Pointer)) and not time
         wanted = "for integers and pointers of 4 or 8 bytes"
+        help = "leave `format` out"
+    elif format_ in ("syscall", "port"):
+        sizes = (4, 8) if format_ == "syscall" else (2,)
+        fits = integer and size in sizes and not of_bytes and not time
+        wanted = (
+            "for integers of 4 or 8 bytes"
+            if format_ == "syscall"
+            else "for integers of 2 bytes, in the order of the network"
+        )
         help = "leave `format` out"
     elif format_ in ("duration", "size"):
         fits = integer and size <= 8 and not of_bytes and not (time and format_ == "size")
