@@ -33,7 +33,7 @@ def _kernel() -> Writer:
     i = w.int("int", 4, signed=True)
     path = w.record("struct", "path", 8, [("n", i, 0), ("m", i, 32)])
     file = w.record("struct", "file", 8, [("f_path", path, 0)])
-    w.enum("mode", [("R", 1)])
+    w.enum("mode", [("R_OK", 1)])
     w.func("vfs_read", w.proto(i, [("file", w.ptr(file)), ("p", path)]))
     w.func("cleanup", w.proto(0, []))
     w.func("cleanup", w.proto(0, [("n", i)]))
@@ -442,6 +442,14 @@ def test_what_specs_need(folder: Path) -> None:
     assert done == Done(0, "", "")
     part = open_btf(folder / "a.btf")
     assert (part.functions(), part.complete("struct", "file") is None) == (["vfs_read"], False)
+    assert part.enum("mode") is None
+    for option in ("enum: mode", "flags: R_", "flags: S_"):  # the last is of a header
+        (folder / "specs" / "c.yaml").write_text(
+            f"specc: 1\nname: c\nprobes: [{{kprobe: vfs_read, args: [{{count: {{{option}}}}}]}}]\n"
+        )
+        done = specc("btf", "vmlinuz", "--spec", "specs/c.yaml", "-o", "c.btf", cwd=folder)
+        assert done == Done(0, "", "")
+        assert (open_btf(folder / "c.btf").enum("mode") is None) == (option == "flags: S_")
     (folder / "specs" / "b.yaml").write_text("specc: 1\nname: b\nprobes:\n  - kprobe: vfs_raed\n    args: [file]\n")
     assert "SP234" in specc("btf", "vmlinuz", "--spec", "specs/b.yaml", cwd=folder).err
     (folder / "specs" / "b.yaml").write_text("specc: 1\nname: b\nprobes: 3\n")

@@ -149,6 +149,26 @@ def test_char_stays_what_signed_char_tells() -> None:
         assert part.prototype("f").parameters[0].type.signed is not marked  # type: ignore[union-attr]
 
 
+def test_constants_by_their_beginning() -> None:
+    """Anonymous enums, as many as there are, and each whole; a constant with two values stays refused."""
+    w = Writer()
+    i = w.int("int", 4, signed=True)
+    w.func("f", w.proto(i, [("flags", i)]))
+    w.enum("", [("FOLL_WRITE", 1), ("OTHER", 2)])
+    w.enum("named", [("FOLL_PIN", 1 << 19)])
+    w.enum("", [("FOLLOW", 3)])
+    whole = Btf(w.bytes(), "whole")
+    part = Btf(part_of(whole, ["f"], prefixes=["FOLL_", "NONE_"]), "part")
+    assert part.constants("FOLL_") == whole.constants("FOLL_") == (("FOLL_WRITE", 1), ("FOLL_PIN", 1 << 19))
+    assert [part.constant(n) for n in ("OTHER", "FOLLOW")] == [2, None]
+    assert Btf(part_of(whole, ["f"]), "part").constants("FOLL_") == ()
+    w.enum("", [("FOLL_PIN", 5), ("X", 6)])
+    doubtful = Btf(w.bytes(), "whole")
+    part = Btf(part_of(doubtful, ["f"], prefixes=["FOLL_"]), "part")
+    assert answer(lambda: part.constants("FOLL_")) == answer(lambda: doubtful.constants("FOLL_")) == "SP235"
+    assert part.constant("X") == 6
+
+
 @pytest.mark.parametrize("told", ["flag", "enum64", "no"])
 def test_whether_enums_have_signs_is_kept(told: str) -> None:
     w = Writer()

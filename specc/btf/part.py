@@ -14,6 +14,7 @@ half of the kernel. The part gives the answers of the whole, its refusals too, s
 - every type with the name of one that is kept: two definitions that differ stay nobody's choice;
 - every base type: `char`'s sign is told by `signed char`, and a spec may name `unsigned long`;
 - the function that names a tracepoint's parameters;
+- every enum with constants that begin as a spec's `flags: FOLL_` says;
 - one signed enum, if there is any: it tells that this BTF marks signed enums.
 
 After writing, the part is read and compared with the whole; one that would say something else is refused (SP239).
@@ -29,7 +30,7 @@ from specc.btf import blob as B
 from specc.btf.blob import Blob, TypeRecord
 from specc.btf.reader import Btf
 from specc.btf.tracepoints import FUNCTION_PREFIX, TYPEDEF_PREFIX, find_tracepoint, tracepoint
-from specc.diagnostics import did_you_mean, stop
+from specc.diagnostics import Stop, did_you_mean, stop
 from specc.noun import replace
 from specc.prototype import Prototype
 
@@ -53,9 +54,15 @@ _THIRD_IS_A_TYPE: Final = _LINKS | {B.PTR, B.FUNC, B.FUNC_PROTO}
 _KNOWN: Final = _THIRD_IS_A_TYPE | set(_PATTERNS) | {B.FWD, B.FLOAT}
 
 
-def part_of(btf: Btf, functions: Sequence[str], types: Sequence[str] = (), tracepoints: Sequence[str] = ()) -> bytes:
-    """Raw BTF with these functions, types and tracepoints. Raises Stop: SP234 or SP237 no such function, SP238 no such
-    type, SP247 no such tracepoint."""
+def part_of(
+    btf: Btf,
+    functions: Sequence[str],
+    types: Sequence[str] = (),
+    tracepoints: Sequence[str] = (),
+    prefixes: Sequence[str] = (),
+) -> bytes:
+    """Raw BTF with these functions, types and tracepoints, and the enums that have constants which begin with one of the
+    prefixes, if there are any. Raises Stop: SP234 or SP237 no such function, SP238 no such type, SP247 no such tracepoint."""
     selection = _Selection(btf)
     for name in dict.fromkeys(functions):
         if not selection.function(name):
@@ -66,6 +73,8 @@ def part_of(btf: Btf, functions: Sequence[str], types: Sequence[str] = (), trace
     for name in dict.fromkeys(tracepoints):
         if not selection.tracepoint(name):
             tracepoint(btf, name)  # which says why not
+    for prefix in prefixes:
+        selection.constants(prefix)
     selection.base_types()
     selection.close()
     data = selection.written()
@@ -74,17 +83,32 @@ def part_of(btf: Btf, functions: Sequence[str], types: Sequence[str] = (), trace
         _check_same(btf, name, part.find(name), btf.find(name))
     for name in tracepoints:
         _check_same(btf, name, find_tracepoint(part, name), find_tracepoint(btf, name))
+    for prefix in prefixes:
+        if _constants(part, prefix) != _constants(btf, prefix):
+            raise _differs(btf, f"{prefix}...")
     return data
 
 
 def _check_same(btf: Btf, name: str, part: Sequence[Prototype], whole: Sequence[Prototype]) -> None:
     if [replace(p, source="") for p in part] != [replace(p, source="") for p in whole]:
-        raise stop(
-            "SP239",
-            f"a part of the {btf.source} would not declare `{name}` as the whole does",
-            None,
-            help="use the whole BTF, and report what it comes from",
-        )
+        raise _differs(btf, name)
+
+
+def _constants(btf: Btf, prefix: str) -> list[tuple[str, int]] | str:
+    """Those that begin so; or the code with which they are refused, when one of them has two values."""
+    try:
+        return sorted(btf.constants(prefix))
+    except Stop as problem:
+        return problem.diagnostic.code
+
+
+def _differs(btf: Btf, name: str) -> Stop:
+    return stop(
+        "SP239",
+        f"a part of the {btf.source} would not declare `{name}` as the whole does",
+        None,
+        help="use the whole BTF, and report what it comes from",
+    )
 
 
 def types_named(btf: Btf, text: str) -> list[int]:
@@ -143,6 +167,12 @@ class _Selection:
         for i in found:
             self.want(i)
         return bool(found) and (self.function(FUNCTION_PREFIX + name) or True)
+
+    def constants(self, prefix: str) -> None:
+        """Want every enum with a constant that begins so."""
+        for i in _of_kind(self.blob, _ENUMS):
+            if any(name.startswith(prefix) for name, _ in self._constants(i)):
+                self.want(i)
 
     def _copies(self) -> dict[str, list[str]]:
         """The copies that the compiler specialised, by the name of the function: "f.isra.0" and "f.cold" of "f"."""

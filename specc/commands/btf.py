@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from specc.commands.common import USAGE, exit_code, find_specs, tell
 from specc.diagnostics import Location, Report, Stop, stop
+from specc.noun import dataclass
 
 if TYPE_CHECKING:
     from specc.btf import Btf
@@ -27,15 +28,15 @@ def run(options: argparse.Namespace) -> int:
     functions, types = _words(options.functions), _words(options.types)
     part = bool(options.functions or options.types or options.spec)
     try:
-        wanted, read_as, tracepoints = _from_specs(options.spec, report)
-        if part and not (functions or types or wanted or tracepoints or report.failed):
+        wanted = _from_specs(options.spec, report)
+        if part and not (functions or types or wanted.functions or wanted.tracepoints or report.failed):
             # A list that a script left empty must not write the whole BTF, nor a part with nothing in it.
             print("specc btf: no function or type is named, and no spec has a kernel probe", file=sys.stderr)
             return USAGE
         if not report.failed:
             btf, found = _opened(options)
             if part:
-                data = _part(btf, dict.fromkeys((*functions, *wanted)), types, read_as, tracepoints, options, report)
+                data = _part(btf, dict.fromkeys((*functions, *wanted.functions)), types, wanted, options, report)
             else:
                 data = _whole(btf, found)
             if data is not None:
@@ -76,17 +77,27 @@ def _words(lists: Iterable[str]) -> list[str]:
     return [w for text in lists for part in text.split(",") if (w := " ".join(part.split()))]
 
 
-def _from_specs(named: list[str], report: Report) -> tuple[list[str], list[str], list[str]]:
-    """What the probes of specs want of a kernel's BTF: their functions, the types that arguments are read as, and their
-    tracepoints."""
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the probes of specs want of a kernel's BTF. `read_as` are types that arguments are read as and enums that name
+    values, `prefixes` what such constants begin with: those that this BTF does not have come from elsewhere."""
+
+    functions: tuple[str, ...] = ()
+    tracepoints: tuple[str, ...] = ()
+    read_as: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+
+
+def _from_specs(named: list[str], report: Report) -> _Wanted:
     if not named:
-        return [], [], []
+        return _Wanted()
     from specc.source import load
     from specc.spec import KERNEL_KINDS, TRACEPOINT, read_spec
 
     functions: list[str] = []
-    types: list[str] = []
     tracepoints: list[str] = []
+    read_as: list[str] = []
+    prefixes: list[str] = []
     for path in find_specs(named, report):
         try:
             spec = read_spec(load(path), report)
@@ -96,8 +107,13 @@ def _from_specs(named: list[str], report: Report) -> tuple[list[str], list[str],
         for probe in spec.probes if spec is not None else ():
             if probe.kind in KERNEL_KINDS and probe.function is not None:
                 (tracepoints if probe.kind == TRACEPOINT else functions).append(probe.function.text)
-                types += [a.type.text for a in probe.args or () if a.type is not None]
-    return functions, types, tracepoints
+                for argument in probe.args or ():
+                    if argument.type is not None:
+                        read_as.append(argument.type.text)
+                    for names in (argument.enum, argument.flags):
+                        if names is not None:
+                            (prefixes if names.text.endswith("_") else read_as).append(names.text)
+    return _Wanted(tuple(functions), tuple(tracepoints), tuple(read_as), tuple(dict.fromkeys(prefixes)))
 
 
 def _running_module(name: str) -> Path:
@@ -121,15 +137,12 @@ def _part(
     btf: Btf,
     functions: Iterable[str],
     types: Iterable[str],
-    read_as: Iterable[str],
-    tracepoints: Iterable[str],
+    wanted: _Wanted,
     options: argparse.Namespace,
     report: Report,
 ) -> bytes | None:
-    """The part with these functions and types. All that is missing is reported; with --optional it is left out.
-
-    `read_as` are types that a spec names: those that this BTF does not have come from elsewhere.
-    """
+    """The part with these functions and types, and what specs want besides functions. All that is missing is reported;
+    with --optional it is left out."""
     from specc.btf.part import part_of, types_named
     from specc.btf.tracepoints import find_tracepoint, tracepoint
 
@@ -150,9 +163,9 @@ def _part(
     # A name of several functions is no error here: the part has them all, so that a probe of it stays refused.
     functions = there(functions, lambda name: btf.find(name) or btf.prototype(name), report)
     types = there(types, lambda name: types_named(btf, name), report)
-    types += there(read_as, lambda name: types_named(btf, name), None)
-    tracepoints = there(tracepoints, lambda name: find_tracepoint(btf, name) or tracepoint(btf, name), report)
-    return None if report.failed else part_of(btf, functions, types, tracepoints)
+    types += there(wanted.read_as, lambda name: types_named(btf, name), None)
+    tracepoints = there(wanted.tracepoints, lambda name: find_tracepoint(btf, name) or tracepoint(btf, name), report)
+    return None if report.failed else part_of(btf, functions, types, tracepoints, wanted.prefixes)
 
 
 def _whole(btf: Btf, found: Found) -> bytes:
