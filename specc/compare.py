@@ -246,7 +246,8 @@ def type_difference(a: CType, b: CType, *, behind: bool = False) -> str | None:
             (x, n), (y, m) = _flat(a), _flat(b)
             if n != m:
                 return f"{n} elements against {m}"
-            return type_difference(x, y, behind=behind)
+            text = all(isinstance(t, Int) and t.kind == "char" for t in (bare(x), bare(y)))
+            return type_difference(x, y, behind=behind or text)
         case (Vector(), Vector() | Array()) | (Array(), Vector()):
             return None if size_of(a) == size_of(b) else f"{size_of(a)} bytes against {size_of(b)}"
         case _:

@@ -25,6 +25,7 @@ from specc.ir import (
     ContextWord,
     Elapsed,
     Field,
+    Following,
     Moving,
     Now,
     PlaceConstant,
@@ -38,8 +39,9 @@ from specc.ir import (
     StackSlot,
     TestedText,
 )
+from specc.path import Hop, LocalTypes, access
 from specc.place import GENERAL_REGISTERS, NOWHERE, REGISTER_CODES
-from specc.prototype import Float, bare
+from specc.prototype import Enum, Float, Int, bare
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -63,6 +65,7 @@ def emit(program: Program) -> str:
             uses_registers=any(not p.by_words for p in _all(program)),
             moves=_moves(program),
             fetches=_fetches(program),
+            local_types=LocalTypes(h for p in program.probes for f in p.followings if f.relocated for h in f.hops),
             divides=any(p.condition.divides for p in _all(program) if p.condition),
             limits=(limits := any(p.limit for p in program.probes)),
             hashes=limits or any(p.entry for p in program.probes),
@@ -227,6 +230,9 @@ def _helpers(program: Program, contexts: set[str]) -> list[str]:
             reads = f"bpf_probe_read_{'user' if fetch.user else 'kernel'}"
             used |= {reads, f"{reads}_str"} if fetch.kind == "string" else {reads}
             used |= {"bpf_probe_read_kernel"} if fetch.room > 64 else set()
+            used |= {
+                f"bpf_probe_read_{'user' if user else 'kernel'}" for user in (fetch.path.users if fetch.path else ())
+            }
         if probe.condition is not None:
             used |= _test_helpers(probe, probe.condition)
         timed = probe.entry.capture.stores if probe.entry else ()
@@ -256,6 +262,19 @@ def _text_words(text: TestedText) -> list[tuple[int, int, str]]:
         size = min(8, length - at)
         made.append((at // 8, (1 << 8 * size) - 1, f"{int.from_bytes(padded[at : at + size], 'little'):#x}ULL"))
     return made
+
+
+def _signed_bits(following: Following) -> bool:
+    kind = bare(following.need.type)
+    return isinstance(kind, Int | Enum) and kind.signed and not (isinstance(kind, Int) and kind.kind == "bool")
+
+
+def _bits(hop: Hop) -> tuple[int, int, int, int]:
+    """Of a bit-field at a place that is known: the first byte and how many, and how far its unit is shifted up and down."""
+    assert hop.bit_width is not None
+    first = hop.bit_offset // 8
+    size = (hop.bit_offset + hop.bit_width + 7) // 8 - first
+    return first, size, 64 - (hop.bit_offset - 8 * first) - hop.bit_width, 64 - hop.bit_width
 
 
 def prepare() -> None:
@@ -319,6 +338,8 @@ def _environment() -> Environment:
         constant=lambda s: isinstance(s, Constant),
         padding=lambda f: f.role is Role.PADDING,
     )
+    environment.tests["signed_bits"] = _signed_bits
+    environment.filters.update(access=access, bits=_bits)
     environment.globals["ALL_BITS"] = ALL_BITS
     environment.filters["text_words"] = _text_words
     return environment

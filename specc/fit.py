@@ -17,8 +17,9 @@ from typing import Final
 from specc.compare import sign_lost, type_difference
 from specc.diagnostics import did_you_mean
 from specc.noun import dataclass
+from specc.path import Walk, root_key
 from specc.place import Piece, Placement, argument_names
-from specc.prototype import CType, Prototype, decay, size_of, spell
+from specc.prototype import Array, CType, Enum, Int, Prototype, Record, bare, decay, size_of, spell
 
 RETURN: Final = "return"
 
@@ -121,3 +122,51 @@ def _missing(need: Need, needs: Sequence[Need], theirs: Prototype, names: Sequen
     near = did_you_mean(need.name, alike)
     help_ = near or (f"`{alike[0]}` has its type: was it renamed?" if len(alike) == 1 else None)
     return Misfit(need.name, "missing", f"no argument `{need.name}`: there are {', '.join(names) or 'none'}", help_)
+
+
+# --- the ends of paths -----------------------------------------------------------------------------------------------
+
+
+def walk_difference(ours: Walk, theirs: Walk, *, at_least: int | None = None) -> str | None:
+    """Why one who follows a path by the first walk would tell a wrong value where the second is right; None if not.
+
+    With `at_least`, as many bytes of an array's memory are read, and its length does not count. CO-RE finds a record by
+    its name, so each pointer must lead to a record of the same name.
+    """
+    different = roots_difference([h.root for h in ours.hops], [h.root for h in theirs.hops])
+    return different or end_difference(ours.type, ours.last.bit_width, theirs, at_least=at_least)
+
+
+def roots_difference(ours: Sequence[CType], theirs: Sequence[CType]) -> str | None:
+    """Why two paths do not follow pointers to records of the same names."""
+    ours_by, theirs_by = ([" ".join(root_key(root)) for root in roots] for roots in (ours, theirs))
+    if ours_by == theirs_by:
+        return None
+    return f"it goes through {', '.join(theirs_by) or 'no pointer'}, not through {', '.join(ours_by) or 'none'}"
+
+
+def end_difference(ours: CType, bit_width: int | None, theirs: Walk, *, at_least: int | None = None) -> str | None:
+    """Why what is at the end of a path is not the value that is expected: of the type `ours`."""
+    there = theirs.type
+    why = _end_difference(ours, there, at_least)
+    if why is None and _class(ours) != _class(there):
+        why = f"{_class(there)} there"  # CO-RE does not take one for the other
+    if why is None and bit_width is None and theirs.last.bit_width is not None:
+        why = "a bit-field there"
+    return None if why is None else f"it is `{spell(there)}`, not `{spell(ours)}`: {why}"
+
+
+def _end_difference(a: CType, b: CType, at_least: int | None) -> str | None:
+    kind, other = bare(a), bare(b)
+    if at_least is not None and isinstance(kind, Record) and isinstance(other, Record):
+        return None if other.size >= at_least else f"{other.size} bytes, and {at_least} are wanted"
+    if at_least is not None and isinstance(kind, Array) and isinstance(other, Array):
+        if other.count and size_of(other) < at_least:
+            return f"{size_of(other)} bytes, and {at_least} are wanted"
+        return type_difference(other.element, kind.element, behind=True)
+    return type_difference(b, a) or sign_lost(a, b)
+
+
+def _class(ctype: CType) -> str:
+    kind = bare(ctype)
+    return "an enum" if isinstance(kind, Enum) else "an integer" if isinstance(kind, Int) else "of another kind"

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from specc.diagnostics import Location
 from specc.noun import dataclass
+from specc.path import Hop
 from specc.place import Placement
 from specc.prototype import CType, Prototype
 
@@ -224,11 +225,53 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class PathNeed:
+    """A path that a program follows in the kernel, for a loader to look at: from the argument, read as `start`, to the end
+    of the type `type` with `bit_width` bits, or to an array of `at_least` bytes. `roots` are the records that CO-RE looks
+    for by name, one for each pointer that is followed."""
+
+    field: str
+    argument: str
+    text: str
+    start: CType
+    type: CType
+    bit_width: int | None
+    at_least: int | None
+    roots: tuple[CType, ...]
+    optional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """A path from a pointer as a C function `symbol(from, to)`, which gives 0 or a negative errno.
+
+    What `end` says goes to where `to` points, a `c_type`: "value" a number or a pointer of `size` bytes, "bits" the value
+    of a bit-field whose type has as many, "memory" the `size` bytes that are there; or where to go on: "pointer" what is
+    there, "address" where that is (at least `size` bytes). `users` tells of each hop whether it is read from a process. When `relocated`, offsets come from
+    CO-RE, and the function looks whether size and sign are those that it was compiled for; `size` is 0 when any will do; `signed` is None when the sign
+    does not count, `element` when the end is an array's element.
+    """
+
+    symbol: str
+    text: str
+    need: PathNeed
+    hops: tuple[Hop, ...]
+    users: tuple[bool, ...]
+    end: str
+    c_type: str
+    size: int
+    signed: bool | None
+    element: bool
+    relocated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Fetch:
     """Memory that a value points to, copied into the member `target`, which has `room` bytes.
 
     `kind` is "string" (up to its NUL), "bytes" (as many as `size` says, whose C type is `size_type`) or "object" (all of
-    `room`). `after` names the statuses of what pointer and size were read from: if one failed, so does this.
+    `room`). `after` names the statuses of what pointer and size were read from: if one failed, so does this. With `path`,
+    the pointer is what the path begins at: an "object" is its end, a string or bytes are at the address that it gives.
     """
 
     target: str
@@ -242,6 +285,14 @@ class Fetch:
     size_type: str = ""
     after: tuple[str, ...] = ()
     comment: str = ""
+    path: Following | None = None
+    absent_bit: int | None = None
+    cleared: int = 0  # bytes of the member, of a path's end: a hop before it may fail
+
+    @property
+    def address(self) -> bool:
+        """Whether the path gives an address."""
+        return self.path is not None and self.path.end in ("pointer", "address")
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,6 +471,13 @@ class Probe:
     def context(self) -> str:
         """The parameter of its program, in C."""
         return "const __u64 *ctx" if self.by_words else "struct pt_regs *ctx"
+
+    @property
+    def followings(self) -> tuple[Following, ...]:
+        """The paths that its programs follow, each once."""
+        programs = [self] if self.trampoline is None else [self, self.trampoline]
+        found = [f.path for p in programs for f in p.capture.fetches if f.path is not None]
+        return tuple({f.symbol: f for f in found}.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from specc.diagnostics import Report, Stop
-from specc.lower.arguments import Elsewhere, Resolved
+from specc.lower.nouns import Elsewhere, Resolved
 from specc.noun import dataclass, replace
+from specc.path import Complete
 from specc.place import Placement
 from specc.prototype import Prototype, spell_prototype
 from specc.spec import TRACEPOINT, ProbeSpec
@@ -56,8 +57,19 @@ def on_targets(
         return None
     first = next(target for target in targets if target.name == rows[0].target)
     prototype, btf = _prototype(probe, first)
-    elsewhere = [Elsewhere(r.target, r.prototype, r.placement) for r in rows[1:] if r.prototype and r.placement]
+    elsewhere = [
+        Elsewhere(r.target, r.prototype, r.placement, _records_of(probe, targets, r.target))
+        for r in rows[1:]
+        if r.prototype and r.placement
+    ]
     return OnTargets(first.name, prototype, btf, tuple(elsewhere))
+
+
+def _records_of(probe: ProbeSpec, targets: Sequence[Target], name: str) -> Complete:
+    from specc.btf.complete import completed_by
+
+    _, btf = _prototype(probe, next(t for t in targets if t.name == name))
+    return completed_by(btf)
 
 
 def look(probe: ProbeSpec, targets: Sequence[Target], surveys: list[Survey]) -> None:

@@ -245,6 +245,16 @@ def bare(ctype: CType) -> CType:
     return ctype
 
 
+def record_and_alias(ctype: CType) -> tuple[CType, str | None]:
+    """The type without typedefs and qualifiers, and the name of the innermost typedef: that of a struct without a tag."""
+    alias: str | None = None
+    while isinstance(ctype, Typedef | Qualified):
+        if isinstance(ctype, Typedef):
+            alias = ctype.name
+        ctype = ctype.target
+    return ctype, alias
+
+
 def decay(ctype: CType) -> CType:
     """What a parameter declared with this type really is (C11 6.7.6.3p7-8): arrays and functions are pointers."""
     match bare(ctype):

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from specc.diagnostics import Location, Report, Stop, did_you_mean, stop
 from specc.ir import CONTEXT
 from specc.kernel_code import compare_declared, look, on_targets, place
-from specc.lower.arguments import RETURN, Resolved
+from specc.lower.nouns import RETURN, Resolved
 from specc.noun import replace
-from specc.prototype import CType, Prototype, spell_prototype
+from specc.prototype import CType, Prototype, Record, spell_prototype
 from specc.sources import RUNNING_TARGET, Target
 from specc.spec import KERNEL_KINDS, SYSCALL_KINDS, TRACEPOINT, ProbeSpec, Spec, Word
 from specc.vocabulary import Vocabulary
@@ -248,14 +248,23 @@ def _resolved(probe: ProbeSpec, prototype: Prototype, index: HeaderIndex | None,
                 return found
         return (index or HeaderIndex("")).type(text, where)
 
+    def complete(ctype: CType) -> Record | str:
+        if btf is not None:
+            from specc.btf.complete import completed_by
+
+            return completed_by(btf)(ctype)
+        from specc.headers.complete import completed_by as completed_by_headers
+
+        return completed_by_headers(index)(ctype)
+
     if probe.kind in SYSCALL_KINDS:
         from specc.syscalls import as_syscall, place_syscall
 
         prototype = as_syscall(prototype)
-        return Resolved(prototype, place_syscall(prototype), type_named, char_known=False)
+        return Resolved(prototype, place_syscall(prototype), type_named, char_known=False, complete=complete)
     kernel = probe.kind in KERNEL_KINDS
     placement = place(probe, prototype) if kernel else place_arguments(prototype, kernel=False)
-    return Resolved(prototype, placement, type_named, char_known=btf is not None or probe.kind not in KERNEL_KINDS)
+    return Resolved(prototype, placement, type_named, char_known=btf is not None or not kernel, complete=complete)
 
 
 def portable_source(prototype: Prototype, base: Path) -> str:

@@ -267,6 +267,7 @@ BEYOND_A_SCHEMA = {
         "buffer_pages",
         "buffer_huge",
         "escape",
+        "field",
         "where",
     ),
     *("missing_headers", "targets_paths"),

@@ -27,6 +27,7 @@ from specc.prototype import (
     Record,
     Typedef,
     Void,
+    bare,
     spell_prototype,
 )
 
@@ -151,6 +152,13 @@ class Btf:
         ids = self.ids_named(tag, {B.STRUCT if kind == "struct" else B.UNION})
         found = [t for t in map(self.types.whole, ids) if isinstance(t, Record)]
         return self._single(f"{kind} {tag}", found)
+
+    def records_named(self, kind: str, tag: str | None, alias: str | None) -> list[Record]:
+        """Every record with that tag, or, without a tag, that the typedef `alias` stands for; the base's too."""
+        wanted = {B.TYPEDEF} if tag is None else {B.STRUCT if kind == "struct" else B.UNION}
+        made = (bare(self.types.whole(i)) for i in self.blob.ids_named(tag or alias or "", frozenset(wanted)))
+        own = [r for r in made if isinstance(r, Record) and r.kind == kind]
+        return own + (self.base.records_named(kind, tag, alias) if self.base else [])
 
     def typedef(self, name: str) -> Typedef | None:
         found = [t for t in map(self.types.whole, self.ids_named(name, {B.TYPEDEF})) if isinstance(t, Typedef)]

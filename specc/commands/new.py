@@ -10,7 +10,7 @@ from pathlib import Path
 from specc.commands.common import FINDINGS, FINE, exit_code, tell
 from specc.commands.show import command_line, prototypes_named
 from specc.diagnostics import Report, Stop
-from specc.lower.arguments import has_plain_char
+from specc.lower.nouns import has_plain_char
 from specc.pipeline import session as open_session
 from specc.place import Placement, argument_names, place_text
 from specc.prototype import Prototype, Record, Void, bare, spell, spell_prototype

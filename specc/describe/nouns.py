@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from specc.ir import Event, Places, Target
+from specc.ir import Event, PathNeed, Places, Target
 from specc.noun import dataclass, replace
 from specc.prototype import Prototype
 
@@ -31,7 +31,7 @@ class ProbeDescription:
     `entry` is the program that saves the arguments of a call for `symbol` to take at its return. `declaration` is the
     prototype that the places were computed from, and `used` names the arguments (and "return") that are recorded. `at`
     are the constants that tell the programs their arguments' places, where these are set before the load. `trampoline`
-    is another way to make the same event: one of the two is loaded.
+    is another way to make the same event: one of the two is loaded. `paths` are followed in the kernel's types.
     """
 
     name: str
@@ -45,6 +45,7 @@ class ProbeDescription:
     event: Event
     at: Places | None = None
     trampoline: TrampolineDescription | None = None
+    paths: tuple[PathNeed, ...] = ()
 
     def by_trampoline(self) -> ProbeDescription:
         """The probe with its other program in place of the first."""

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from specc.describe.nouns import SECTION, VERSION, Description, ProbeDescription, TrampolineDescription
 from specc.diagnostics import stop
-from specc.ir import CONTEXT, Event, Field, Names, PlaceConstant, Places, Role, Target
+from specc.ir import CONTEXT, Event, Field, Names, PathNeed, PlaceConstant, Places, Role, Target
 from specc.prototype import (
     FLOATS,
     INTS,
@@ -156,7 +156,16 @@ class _Reader:
             Event(_take(row, "event", str), name, number, size, fields),
             self._places(_take(row, "places", dict)) if row.get("places") is not None else None,
             self._trampoline(_take(row, "trampoline", dict)) if row.get("trampoline") is not None else None,
+            tuple(self._path(_Damage.mapping(p)) for p in _maybe(row, "paths", list) or ()),
         )
+
+    def _path(self, row: dict[str, Json]) -> PathNeed:
+        return PathNeed(
+            _take(row, "of", str), _take(row, "argument", str), _take(row, "path", str), self._type(row.get("start")),
+            self._type(row.get("type")), None if row.get("bits") is None else _size(row, "bits"),
+            None if row.get("at_least") is None else _size(row, "at_least"),
+            tuple(self._type(t) for t in _take(row, "through", list)), row.get("optional") is True,
+        )  # fmt: skip
 
     def _trampoline(self, row: dict[str, Json]) -> TrampolineDescription:
         kind = _take(row, "kind", str)

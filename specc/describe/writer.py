@@ -9,7 +9,7 @@ import json
 from typing import Any, Final
 
 from specc.describe.nouns import VERSION
-from specc.ir import Field, Names, Places, Probe, Program, Role, Target
+from specc.ir import Field, Names, PathNeed, Places, Probe, Program, Role, Target
 from specc.prototype import (
     FLOATS,
     INTS,
@@ -73,6 +73,7 @@ def _probe(probe: Probe, types: _Types, names: list[Names]) -> str:
         "used": list(probe.used),
         "places": _places(probe.at, types) if probe.at else None,
         "trampoline": _trampoline(probe.trampoline, types) if probe.trampoline else None,
+        "paths": [_path(f.need, types) for f in probe.followings if f.relocated] or None,
         "event": probe.event.name,
         "size": probe.event.size,
     }
@@ -87,7 +88,7 @@ def _target(target: Target) -> Json:
 
 def _broken(head: str) -> str:
     """A probe's own line, with its declaration on another: the text is C that a person reads."""
-    for key in (', "declaration": ', ', "used": ', ', "places": ', ', "trampoline": '):
+    for key in (', "declaration": ', ', "used": ', ', "places": ', ', "trampoline": ', ', "paths": '):
         head = head.replace(key, key.replace(" ", "\n", 1), 1)
     return head
 
@@ -131,6 +132,21 @@ def _places(at: Places, types: _Types) -> Json:
         "room": dict(at.room),
         "constants": [{k: v for k, v in c.items() if v is not None} for c in constants],
     }
+
+
+def _path(need: PathNeed, types: _Types) -> Json:
+    row = {
+        "of": need.field,
+        "argument": need.argument,
+        "path": need.text,
+        "start": types.of(need.start),
+        "type": types.of(need.type),
+        "bits": need.bit_width,
+        "at_least": need.at_least,
+        "through": [types.of(r, behind=True) for r in need.roots],
+        "optional": need.optional or None,
+    }
+    return {k: v for k, v in row.items() if v is not None}
 
 
 def _field(field: Field, types: _Types, names: list[Names]) -> Json:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from specc.declare import prove_layouts
 from specc.diagnostics import Location, Report
 from specc.ir import Probe, Program
-from specc.lower.arguments import Resolved
+from specc.lower.nouns import Resolved
 from specc.lower.probe import lower_probe
 from specc.spec import Spec
 
@@ -50,6 +50,7 @@ def _check_symbols(spec: Spec, probes: list[Probe], report: Report) -> None:
         names = [probe.symbol] + ([probe.entry.symbol, probe.entry.map] if probe.entry else [])
         names += [probe.at.symbol] if probe.at else []
         names += _condition_names(probe)
+        names += [f.symbol for f in probe.followings]
         if other := probe.trampoline:
             names += [other.symbol] + ([other.at.symbol] if other.at else []) + _condition_names(other)
         for name in names:

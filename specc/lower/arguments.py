@@ -7,28 +7,27 @@ Everything that can be wrong with a name or an option is found here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from specc.diagnostics import Location, Report, Stop, did_you_mean
-from specc.ir import ADDRESSES, ALL_BITS, Names
+from specc.diagnostics import Report, Stop, did_you_mean
+from specc.ir import ADDRESSES
 from specc.lower.captures import Wanted
-from specc.lower.event import Storage, storage
+from specc.lower.event import storage
 from specc.lower.memory import Behind, behind, unknown_behind, wants_memory
-from specc.lower.shown import Find, agreed_type, shown
-from specc.noun import dataclass, replace
-from specc.place import STACK, Argument, Piece, Placement, argument_names, place_text
+from specc.lower.nouns import LATENCY, RETURN, RETURN_FIELD, Resolved, Value, has_plain_char
+from specc.lower.paths import led_to, path_end, room
+from specc.lower.shown import agreed_type, shown
+from specc.noun import replace
+from specc.place import STACK, Argument, Piece, argument_names, place_text
 from specc.prototype import (
     ULLONG,
     ULONG,
-    Array,
     BitInt,
     CType,
     Enum,
     Float,
-    Function,
     Int,
     Pointer,
-    Prototype,
     Record,
     Unknown,
     Void,
@@ -50,73 +49,8 @@ from specc.spec import (
 from specc.tracepoint import tracepoint_problem
 from specc.trampoline import trampoline_problem, words_of
 
-RETURN = "return"
-LATENCY = "latency"  # of a call, on a return probe
-# The field in C of the result: `return` is a keyword there, and records call it `return`.
-RETURN_FIELD = "return_value"
-
 # Offsets in struct pt_regs (arch/x86/include/asm/ptrace.h) of the registers that hold a system call's arguments.
 PT_REGS = {"r10": 56, "r9": 64, "r8": 72, "rdx": 96, "rsi": 104, "rdi": 112}
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """The same function on a further target."""
-
-    target: str
-    prototype: Prototype
-    placement: Placement
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """A probe's prototype with its places. `type_named` parses a C type name in the prototype's source (may Stop).
-
-    A prototype out of BTF is that of the first `target`, and `elsewhere` has the others: places are then filled in when
-    the program is loaded. Without a target the spec itself says what the prototype is.
-
-    `char_known` says that the sign of a plain `char` is known: from BTF, or because the ABI says it (psABI 3.1.2). A
-    header does not tell it for kernel code, which is compiled with -funsigned-char since Linux 6.2.
-    """
-
-    prototype: Prototype
-    placement: Placement
-    type_named: Callable[[str, Location], CType]
-    char_known: bool = True
-    target: str = ""
-    elsewhere: tuple[Elsewhere, ...] = ()
-    build: str | None = None  # of the ELF file whose debug information the prototype or the places are from
-    # What an enum's values are called, or the constants with a prefix; None when there are none, which is reported.
-    constants: Find | None = None
-    constant: Callable[[str], int | None] | None = None  # of an enum constant or a macro, for conditions
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """One value of an event. `wanted` is None for an optional argument that this prototype does not have.
-
-    `argument` is its name in the prototype (or "return"), `declared` its type there; `any_type` says that the spec reads
-    it as another type. With `behind`, the event has what the argument points to, and `wanted` is the pointer. A `hidden`
-    one is in no record: it says a size.
-    """
-
-    name: str
-    type: CType
-    storage: Storage
-    wanted: Wanted | None
-    entry: bool
-    optional: bool
-    format: str | None
-    declaration: str
-    place: str
-    reason: str
-    where: Location
-    argument: str
-    declared: CType
-    any_type: bool = False
-    behind: Behind | None = None
-    hidden: bool = False
-    names: Names | None = None
 
 
 def select(probe: ProbeSpec, known: Resolved | None, report: Report) -> list[Value] | None:
@@ -163,19 +97,6 @@ def _sizes(probe: ProbeSpec, values: Sequence[Value], known: Resolved) -> list[V
         spec = replace(_plain(name, probe), as_name=size_name(name))
         found.append(replace(_argument_value(probe, name, argument, known, spec), hidden=True))
     return found
-
-
-def has_plain_char(ctype: CType) -> bool:
-    """Whether a value of this type shows the sign of a plain `char`; an array of them is text, which has none."""
-    match bare(decay(ctype)):
-        case Int(kind="char"):
-            return True
-        case Record() as record:
-            return any(
-                has_plain_char(m.type) for m in record.members or () if not isinstance(bare(m.type), Array | Function)
-            )
-        case _:
-            return False
 
 
 _CHAR_HELP = "say which with `type: signed char` or `type: unsigned char`, or take the prototype from BTF, which knows"
@@ -231,6 +152,8 @@ def _value(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, report: Report
     if argument.size == 0:
         report.error("SP306", f"`{spec.name}` has no bytes: `{spell(argument.type)}` is empty", spec.where)
         return None
+    if spec.path is not None:
+        return _along_path(probe, spec, argument.type, known, report)
     if wants_memory(spec):
         pointer = _argument_value(probe, spec.name, argument, known, spec)
         return _memory_value(probe, spec, argument.type, pointer, known, report)
@@ -270,15 +193,20 @@ def _memory_value(
     what = {"string": "the string at", "bytes": "the memory at", "object": "what is at"}[found.kind]
     others = [p.target for t in _elsewhere(spec.name, known) if isinstance(p := bare(decay(t)), Pointer)]
     return replace(
-        pointer, type=agreed_type(found.type, others), storage=_room(found), behind=found, declaration=f"{what} {pointer.declaration}",
+        pointer, type=agreed_type(found.type, others), storage=room(found), behind=found, declaration=f"{what} {pointer.declaration}",
         place=f"*{pointer.place}",
     )  # fmt: skip
 
 
-def _room(found: Behind) -> Storage:
-    if found.kind == "object":
-        return storage(found.type)
-    return Storage("char" if found.kind == "string" else "__u8", found.room, (ALL_BITS,))
+def _along_path(probe: ProbeSpec, spec: ArgumentSpec, declared: CType, known: Resolved, report: Report) -> Value | None:
+    """What the path from an argument, or from the result, leads to."""
+    end = path_end(probe, spec, declared, known, report)
+    if end is None or not _check_size(probe, spec, end, known, report):
+        return None
+    if spec.name == RETURN:
+        return led_to(spec, _return_value(probe, known, spec), end)
+    argument = known.placement.arguments[argument_names(known.placement).index(spec.name)]
+    return led_to(spec, _argument_value(probe, spec.name, argument, known, spec), end)
 
 
 def _check_size(probe: ProbeSpec, spec: ArgumentSpec, found: Behind, known: Resolved, report: Report) -> bool:
@@ -382,7 +310,7 @@ def _absent(spec: ArgumentSpec, known: Resolved, report: Report) -> Value | None
     found = unknown_behind(spec, ctype) if wants_memory(spec) else None
     if found is not None:
         return Value(
-            name, found.type, _room(found), None, True, True, spec.format, spell(ctype, name), "absent",
+            name, found.type, room(found), None, True, True, spec.format, spell(ctype, name), "absent",
             f"{known.prototype.name} has no argument `{spec.name}`", spec.where, spec.name, ctype, behind=found,
         )  # fmt: skip
     return Value(
@@ -439,6 +367,8 @@ def _checked_return(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, repor
         code, message, hint = problem
         report.error(code, message, spec.where, help=hint)
         return None
+    if spec.path is not None and not known.placement.result.memory:
+        return _along_path(probe, spec, known.prototype.result, known, report)
     if wants_memory(spec) and not known.placement.result.memory:
         pointer = _return_value(probe, known, spec)
         return _memory_value(probe, spec, known.prototype.result, pointer, known, report)

@@ -11,8 +11,8 @@ from specc.ir import (
     Event,
     Role,
 )
-from specc.lower.arguments import Value
 from specc.lower.captures import Captured
+from specc.lower.nouns import Value
 from specc.spec import ProbeSpec, Spec
 
 # The kernel refuses a program that uses more stack than 512 bytes; calls and spilled registers need the rest.

@@ -26,9 +26,10 @@ from specc.ir import (
     TestedText,
     TestedValue,
 )
-from specc.lower.arguments import LATENCY, RETURN, Resolved, Value, return_problem, select_one, size_name
+from specc.lower.arguments import return_problem, select_one, size_name
 from specc.lower.captures import Captured
 from specc.lower.memory import is_user
+from specc.lower.nouns import LATENCY, RETURN, Resolved, Value
 from specc.noun import dataclass
 from specc.place import argument_names
 from specc.prototype import CType, Enum, Int, Pointer, bare, decay, size_of, spell

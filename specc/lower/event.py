@@ -12,7 +12,7 @@ from __future__ import annotations
 from specc.ir import ALL_BITS, Event, Field, Names, Role
 from specc.layout import data_mask
 from specc.noun import dataclass
-from specc.prototype import BitInt, CType, Enum, Float, Int, Pointer, bare, decay, size_of
+from specc.prototype import Array, BitInt, CType, Enum, Float, Int, Pointer, bare, decay, size_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,18 @@ def storage(ctype: CType) -> Storage:
             mask = data_mask(kind)
             words = tuple(int.from_bytes(mask[i : i + 8], "little") for i in range(0, len(mask), 8))
             return Storage("__u64", len(words), words)
+
+
+def array_storage(array: CType) -> Storage:
+    """How an event holds an array that is a value: text as such, else as whole eightbytes."""
+    kind = bare(array)
+    assert isinstance(kind, Array)
+    element = bare(kind.element)
+    if isinstance(element, Int) and element.kind == "char":
+        return Storage("char", size_of(kind), (ALL_BITS,))
+    mask = data_mask(kind)
+    words = tuple(int.from_bytes(mask[i : i + 8], "little") for i in range(0, len(mask), 8))
+    return Storage("__u64", len(words), words)
 
 
 @dataclass(frozen=True, slots=True)

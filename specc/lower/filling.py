@@ -23,9 +23,9 @@ from specc.ir import (
     Source,
     Store,
 )
-from specc.lower.arguments import RETURN, RETURN_FIELD, Value
 from specc.lower.captures import MOVING_STATUS, Captured
 from specc.lower.event import Planned, lay_out_event, lay_out_fields
+from specc.lower.nouns import RETURN, RETURN_FIELD, Value
 from specc.lower.section import section
 from specc.noun import replace
 from specc.spec import ProbeSpec, Spec
@@ -72,6 +72,11 @@ def fetches_of(
                 else None,
                 size.storage.c_type if size is not None else "",
                 tuple(dict.fromkeys(s for s in after if s is not None)),
+                path=value.behind.path,
+                absent_bit=field.absent_bit
+                if value.behind.path is not None and value.behind.path.need.optional
+                else None,
+                cleared=field.size if value.behind.path is not None and value.behind.kind == "object" else 0,
             )
         )
     return tuple(found)

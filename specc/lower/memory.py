@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from specc.diagnostics import Location, Report, did_you_mean
+from specc.ir import Following
 from specc.noun import dataclass
 from specc.prototype import (
     CHAR,
@@ -38,13 +39,14 @@ from specc.spec import RETURN_KINDS, SYSCALL_KINDS, USER_KINDS, ArgumentSpec, Pr
 @dataclass(frozen=True, slots=True)
 class Behind:
     """`kind` is "string", "bytes" or "object". `type` is what the event holds; `room` its bytes; `size` the name of the
-    argument that says how many, if one does."""
+    argument that says how many, if one does. `path` leads there."""
 
     kind: str
     type: CType
     room: int
     user: bool
     size: str | None = None
+    path: Following | None = None
 
 
 OPTIONS = ("string", "bytes", "deref")

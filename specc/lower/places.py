@@ -17,8 +17,8 @@ from typing import Final
 
 from specc.diagnostics import Report
 from specc.ir import PlaceConstant, Places
-from specc.lower.arguments import RETURN, Resolved, Value
 from specc.lower.captures import LOCAL_SLOTS, Window
+from specc.lower.nouns import RETURN, Resolved, Value
 from specc.noun import dataclass, replace
 from specc.place import (
     GENERAL_REGISTERS,

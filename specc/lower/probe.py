@@ -14,11 +14,12 @@ from specc.ir import (
     Store,
     Target,
 )
-from specc.lower.arguments import LATENCY, RETURN, Resolved, select
+from specc.lower.arguments import select
 from specc.lower.captures import PROCESS_REGISTERS, Captured, Slots, Wanted, capture, capture_moving
 from specc.lower.checks import check_fields, check_room, check_test
 from specc.lower.conditions import Asked, ask, condition
 from specc.lower.filling import ENTERED, entry_of, event_of, fetches_of, fixed_stores, saved_stores, unfailing
+from specc.lower.nouns import LATENCY, RETURN, Resolved
 from specc.lower.places import move
 from specc.lower.section import section
 from specc.lower.text import place_lines

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from specc.lower.arguments import LATENCY, RETURN, Resolved, Value
+from specc.lower.nouns import LATENCY, RETURN, Resolved, Value
 from specc.place import Placement, argument_names, place_text, trampoline_codes
 from specc.prototype import Prototype, spell_prototype
 

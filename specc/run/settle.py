@@ -42,6 +42,12 @@ def settle(
         except Stop as problem:
             report.diagnostics.append(_unknown(probe, problem.diagnostic.message, where(probe.name), force=force))
             theirs = ()
+        if (
+            probe.paths
+            and not _check_paths(probe, kernel, modules, where(probe.name), report, force=force)
+            and not force
+        ):
+            continue
         if probe.at is None:
             if theirs:
                 _compare(probe, probe.declaration, theirs, where(probe.name), report, force=force)
@@ -73,6 +79,12 @@ class _Kernel:
         from specc.btf.tracepoints import find_tracepoint
 
         return find_tracepoint(btf, probe.function)
+
+    def types(self, module: str) -> Btf | None:
+        """What describes the kernel's types, a module's own among them. Raises Stop."""
+        base = self._open("vmlinux", None)
+        own = self._open(module, base) if module and base is not None else None
+        return own or base
 
     def _open(self, name: str, base: Btf | None) -> Btf | None:
         from specc.btf import open_btf
@@ -137,6 +149,47 @@ def _fill(
         )
         return None
     return results[0][1]
+
+
+def _check_paths(
+    probe: ProbeDescription,
+    kernel: _Kernel,
+    modules: Mapping[str, str],
+    where: Location | None,
+    report: Report,
+    *,
+    force: bool,
+) -> bool:
+    """Whether all paths of a probe lead to what its event has room for."""
+    from specc.btf.complete import completed_by
+    from specc.run.paths import problems
+
+    assert probe.function is not None
+    severity = Severity.WARNING if force else Severity.ERROR
+    try:
+        btf = kernel.types(modules.get(probe.name, ""))
+    except Stop:
+        return False  # which has been told
+    if btf is None:
+        message = f"the running kernel has no BTF, and it alone says where the fields are that `{probe.name}` records"
+        report.diagnostics.append(Diagnostic("SP470", message, where, (), None, severity))
+        return False
+    first, *rest = problems(probe, completed_by(btf)) or ("",)
+    if not first:
+        return True
+    report.diagnostics.append(
+        Diagnostic(
+            "SP470",
+            f"the running kernel does not have what `{probe.name}` records: {first}",
+            where,
+            tuple(f"also: {text}" for text in rest),
+            "values may be wrong: --force was given"
+            if force
+            else "build the spec with this kernel among its targets (--force runs it all the same)",
+            severity,
+        )
+    )
+    return False
 
 
 def _silent(

@@ -25,7 +25,6 @@ SCHEMA_FILE: Final = Path(__file__).parent.parent / "spec.schema.json"
 PLANNED_KINDS: Final = frozenset(("tracepoint", "usdt"))
 PLANNED: Final[Mapping[str, frozenset[str]]] = {
     "probe": PLANNED_KINDS | {"aggregate", "stack"},
-    "options": frozenset(("field",)),
 }
 
 _ANNOTATIONS: Final = {"$schema", "title", "description", "default", "examples", "$defs"}

@@ -13,6 +13,7 @@ from typing import Final
 
 from specc.diagnostics import Location
 from specc.noun import dataclass
+from specc.path import Path
 from specc.where.syntax import Condition
 
 TRACEPOINT: Final = "raw_tracepoint"
@@ -58,7 +59,7 @@ class ArgumentSpec:
     """One wanted argument. `where` is its name's place; `option_where` has the place of each option's value.
 
     `string` is the room for a string behind the pointer, in bytes with the NUL. `memory` is "user" or "kernel".
-    `enum` and `flags` say where the names of its values are from.
+    `enum` and `flags` say where the names of its values are from. `path` leads from the argument to what is recorded.
     """
 
     name: str
@@ -74,6 +75,7 @@ class ArgumentSpec:
     memory: str | None = None
     enum: Word | None = None
     flags: Word | None = None
+    path: Path | None = None
 
     @property
     def field(self) -> str:

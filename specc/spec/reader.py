@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
-from specc.diagnostics import Location, Report
+from specc.diagnostics import Location, Report, Stop
+from specc.path import Path, parse_path
 from specc.schema import check, inline, schema
 from specc.source import Document, Entry, Node
 from specc.spec.nouns import (
@@ -350,7 +351,15 @@ class _Reader:
             memory=_text(options["memory"]) if "memory" in options else None,
             enum=Word(_text(options["enum"]), options["enum"].where) if "enum" in options else None,
             flags=Word(_text(options["flags"]), options["flags"].where) if "flags" in options else None,
+            path=self.path(options["field"]) if "field" in options else None,
         )
+
+    def path(self, node: Node) -> Path | None:
+        try:
+            return parse_path(_text(node), node.where)
+        except Stop as problem:
+            self.report.diagnostics.append(problem.diagnostic)
+            return None
 
     def bytes_of(self, node: Node) -> BytesSpec:
         entries = _entries(node)

@@ -1,0 +1,27 @@
+"""Paths through structs: `f_path.dentry->d_name.name`, as a spec says it, walked through C types.
+
+In: text, the type that it starts from, and a function that completes records.  Out: a `Walk`, or a Stop at the very word.
+
+    path = parse_path("f_path.dentry->d_name.name", where)
+    walk(Pointer(Record("struct", "file", None)), path, complete).type     # const unsigned char *
+"""
+
+from specc.path.local import LocalTypes, access, root_key
+from specc.path.nouns import Access, Complete, Hop, Path, Step, Walk
+from specc.path.syntax import parse_path
+from specc.path.walk import member_names, walk
+
+__all__ = [
+    "Access",
+    "Complete",
+    "Hop",
+    "LocalTypes",
+    "Path",
+    "Step",
+    "Walk",
+    "access",
+    "member_names",
+    "parse_path",
+    "root_key",
+    "walk",
+]

@@ -1,0 +1,34 @@
+"""The paths that a program follows, in the kernel that it is about to be loaded into.
+
+In: a probe's description, and what completes that kernel's records.  Out: why a path does not lead there to what the
+event has room for.
+
+    problems(description.probes[0], completed_by(btf))      # ("`file->f_path.dentry`: `struct path` has no member ...",)
+
+libbpf finds the members by their names, and the program looks at sizes and signs; this says it in words, and looks at
+what neither can see: what a pointer leads to, how a struct is laid out.
+"""
+
+from __future__ import annotations
+
+from specc.describe import ProbeDescription
+from specc.diagnostics import Stop
+from specc.fit import end_difference, roots_difference
+from specc.ir import PathNeed
+from specc.path import Complete, parse_path, walk
+
+
+def problems(probe: ProbeDescription, complete: Complete) -> tuple[str, ...]:
+    found = ((need, _problem(need, complete)) for need in probe.paths)
+    return tuple(f"`{need.argument}->{need.text}`: {why}" for need, why in found if why is not None)
+
+
+def _problem(need: PathNeed, complete: Complete) -> str | None:
+    try:
+        walked = walk(need.start, parse_path(need.text, None), complete, need.argument)
+    except Stop as problem:
+        missing = problem.diagnostic.code == "SP264"
+        return None if missing and need.optional else problem.diagnostic.message
+    return roots_difference(need.roots, [hop.root for hop in walked.hops]) or end_difference(
+        need.type, need.bit_width, walked, at_least=need.at_least
+    )

@@ -1,0 +1,101 @@
+"""Fields behind pointers in processes: random paths through random structs, and what C says is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .build import compile_c, live
+from .nests import RUNTIME, Nest
+from .nests import Path as FieldPath
+
+SEED = int(os.environ["SPECC_SEED"])
+PATHS = 300
+AT_ONCE = 12  # of one probe
+
+pytestmark = live
+
+
+def program(nest: Nest, paths: list[FieldPath]) -> tuple[str, str]:
+    """The functions and the program that calls them, each with an object, and tells what is at the end of each path."""
+    groups = group(paths)
+    callees = '#include "nest.h"\n' + "".join(
+        f'void f{n}(struct s{root} *o, struct s{root} *other) {{ asm volatile("" : : "r"(o), "r"(other) : "memory"); }}\n'
+        for n, (root, _) in enumerate(groups)
+    )
+    tells = "".join(
+        f"static void tell{n}(struct s{root} *o)\n{{\n{''.join(p.tells(number) for number, p in members)}}}\n"
+        for n, (root, members) in enumerate(groups)
+    )
+    calls = "".join(
+        f"\ttell{n}(&o{root}[{n % 2}]); f{n}(&o{root}[{n % 2}], 0);\n" for n, (root, _) in enumerate(groups)
+    )
+    declared = "".join(f"void f{n}(struct s{root} *o, struct s{root} *other);\n" for n, (root, _) in enumerate(groups))
+    main = (
+        f'{RUNTIME}#include "nest.h"\n{declared}{nest.fill()}{tells}'
+        f"int main(int n, char **v)\n{{\n\tstate = atoll(v[1]);\n\tfill_all();\n{calls}\treturn 0;\n}}\n"
+    )
+    return callees, main
+
+
+def group(paths: list[FieldPath]) -> list[tuple[int, list[tuple[int, FieldPath]]]]:
+    """Paths with their numbers, those from one record together, so many at once."""
+    made: list[tuple[int, list[tuple[int, FieldPath]]]] = []
+    for root in sorted({p.root for p in paths}):
+        numbered = [(n, p) for n, p in enumerate(paths) if p.root == root]
+        made += [(root, numbered[i : i + AT_ONCE]) for i in range(0, len(numbered), AT_ONCE)]
+    return made
+
+
+def same(got: Any, wanted: Any) -> bool:
+    return got == wanted and isinstance(got, bool) == isinstance(wanted, bool)
+
+
+@pytest.mark.parametrize("source", ["header"])
+def test_random_paths(source: str, tmp_path: Path) -> None:
+    import specc
+
+    nest = Nest(random.Random(f"{SEED} {source}"), records=14)
+    paths = nest.paths(PATHS)
+    (tmp_path / "nest.h").write_text(nest.declarations())
+    callees, main = program(nest, paths)
+    flags = ("-O1", "-g") if source == "dwarf" else ("-O1",)
+    path = compile_c(tmp_path / "program", callees, main, flags=(*flags, f"-I{tmp_path}"))
+    lines = ["specc: 1", "name: nest", "fields: [tid]", "buffer: {ring: 4MiB}"]
+    if source == "header":
+        lines.append("headers: [nest.h, calls.h]")
+        groups = enumerate(group(paths))
+        declared = "".join(f"void f{n}(struct s{r} *o, struct s{r} *other);\n" for n, (r, _) in groups)
+        (tmp_path / "calls.h").write_text(declared)
+    lines.append("probes:")
+    for n, (_, members) in enumerate(group(paths)):
+        kind = "uprobe" if n % 2 else "uretprobe"
+        lines += [f"  - name: p{n}", f"    {kind}: {{path: {path}, symbol: f{n}}}", "    args:"]
+        lines += [f"      - {p.spec(f'v{number}')}" for number, p in members]
+    spec = tmp_path / "nest.yaml"
+    spec.write_text("\n".join(lines) + "\n")
+    with specc.open(spec) as probe:
+        told = subprocess.run([path, str(SEED)], check=True, timeout=60, stdout=subprocess.PIPE, text=True).stdout
+        probe._session.detach()
+        events = [probe._decoder.decode(r) for batch in probe._session.poll(0) for r in batch]
+        assert (probe.lost, probe.missed) == (0, 0)
+    wanted = dict(json.loads(line) for line in told.splitlines())
+    got = {int(k[1:]): v for e in events for k, v in e.items() if k[0] == "v" and k[1:].isdigit()}
+    assert len(wanted) == PATHS and sorted(got) == sorted(wanted)
+    wrong = [
+        f"{paths[n].text} of {paths[n].last.text()}: {got[n]!r}, not {wanted[n]!r}"
+        for n in wanted
+        if not same(got[n], wanted[n])
+    ]
+    assert wrong == [], f"seed {SEED}"
+    assert sum(v is not None for v in wanted.values()) > PATHS // 3, "most paths lead to something"
+    assert any(v is None for v in wanted.values())
+    for event in events:
+        for key, value in event.items():
+            assert (value is None) == (f"{key}_error" in event), (key, event)
