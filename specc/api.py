@@ -23,6 +23,7 @@ from specc.events import Decoder
 from specc.run.filters import Filters
 from specc.run.load import Options, Refused
 from specc.run.session import Counts, Session, open_session
+from specc.run.stacks import open_stacks
 
 _TICK_MS: Final = 100
 
@@ -40,7 +41,7 @@ class Running:
 
     def __init__(self, session: Session, description: Description) -> None:
         self._session = session
-        self._decoder = Decoder(description)
+        self._decoder = Decoder(description, open_stacks(session))
         self._closed = False
         self.description: Final = description
 

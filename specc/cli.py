@@ -102,7 +102,7 @@ def _parser(only: str | None = None) -> argparse.ArgumentParser:
     run.add_argument("program", metavar="SPEC or OBJECT", help="a spec, or an object that `specc build` made")
     run.add_argument(
         "--format",
-        choices=("table", "jsonl", "csv", "arrow", "parquet"),
+        choices=("table", "jsonl", "csv", "arrow", "parquet", "folded"),
         help="default: by the ending of FILE, or table",
     )
     run.add_argument("-o", "--output", metavar="FILE", help="where the events go; default: stdout")

@@ -34,7 +34,7 @@ from specc.prototype import (
     size_of,
     spell,
 )
-from specc.records import CONTEXT_MEANING, unit_of
+from specc.records import CONTEXT_MEANING, STACK_MEANING, unit_of
 
 # What the template defines or uses, and may therefore name no class of an event.
 _TAKEN: Final = frozenset({"Any", "ClassVar", "Context", "Decimal", "Event", "Iterator", "TypeAlias", *dir(builtins)})
@@ -92,6 +92,7 @@ def emit_python(program: Program) -> str:
         events=events,
         helpers=writer.helpers,
         tables=writer.tables,
+        stacks=any(p.stacks for p in program.probes),
         renamed=any(a.key for c in [*writer.classes(), *(e.made for e in events)] for a in c.attributes),
     )
 
@@ -184,7 +185,7 @@ class _Writer:
 
     def event(self, probe: Probe) -> EventClass:
         event = probe.event
-        shown = [f for f in event.fields if f.role in (Role.CONTEXT, Role.VALUE)]
+        shown = [f for f in event.fields if f.role in (Role.CONTEXT, Role.VALUE, Role.STACK)]
         keys: list[str] = []
         for field in shown:
             keys.append(field.record_key)
@@ -215,6 +216,9 @@ class _Writer:
         if field.role is Role.CONTEXT:
             type_, note = ("str" if field.c_type == "char" else "int"), CONTEXT_MEANING[field.name]
             value = self._helped("text", variable) if field.c_type == "char" else variable
+        elif field.role is Role.STACK:
+            type_, value = "int", variable
+            note = f"the id of its {STACK_MEANING[field.name]}, whose frames the map `*_{field.name}s` has"
         else:
             assert field.type is not None, "a value has a type"
             type_, value = self._of_value(field, field.type, variables)
@@ -421,7 +425,7 @@ def _code(ctype: CType) -> str:
 def _layout(event: Event, variables: dict[str, str]) -> tuple[str, list[str]]:
     """The event for `struct`, and the variables that it unpacks to."""
     parts, unpacked, at = [], [], 0
-    plain = {Role.STATUS: "i", Role.LENGTH: "I", Role.ABSENT: "Q"}
+    plain = {Role.STATUS: "i", Role.LENGTH: "I", Role.ABSENT: "Q", Role.STACK: "I"}
     for field in event.fields:
         if field.name not in variables:
             continue

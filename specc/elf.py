@@ -231,12 +231,17 @@ def file_offset(elf: Elf, address: int) -> int | None:
     return None
 
 
+def code_address(elf: Elf, offset: int) -> int | None:
+    """The address, as the file's symbols have it, of the byte of code at this offset of the file; None when it is none."""
+    for kind, flags, at, start, _, in_file, _, _ in _segments(elf):
+        if kind == PT_LOAD and flags & PF_X and at <= offset < at + in_file:
+            return int(offset - at + start)
+    return None
+
+
 def is_code(elf: Elf, offset: int) -> bool:
     """Whether the byte at this offset of the file is in an executable segment."""
-    return any(
-        kind == PT_LOAD and flags & PF_X and at <= offset < at + in_file
-        for kind, flags, at, _, _, in_file, _, _ in _segments(elf)
-    )
+    return code_address(elf, offset) is not None
 
 
 def _segments(elf: Elf) -> list[tuple[int, ...]]:

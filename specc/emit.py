@@ -19,7 +19,9 @@ from specc.declare import Declarations
 from specc.describe import describe
 from specc.ir import (
     ALL_BITS,
+    DEEPEST_STACK,
     FALLIBLE_CONTEXT,
+    STACKS,
     Condition,
     Constant,
     ContextWord,
@@ -66,6 +68,8 @@ def emit(program: Program) -> str:
             moves=_moves(program),
             fetches=_fetches(program),
             local_types=LocalTypes(h for p in program.probes for f in p.followings if f.relocated for h in f.hops),
+            stacks=[w for w in STACKS if any(w in p.stacks for p in program.probes)],
+            preempted_stacks=any(p.stacks and _preempted(p) for p in _all(program)),
             divides=any(p.condition.divides for p in _all(program) if p.condition),
             limits=(limits := any(p.limit for p in program.probes)),
             hashes=limits or any(p.entry for p in program.probes),
@@ -78,6 +82,15 @@ def emit(program: Program) -> str:
 def _all(program: Program) -> list[Probe]:
     """Every probe, and the other program of those that have one."""
     return [one for p in program.probes for one in (p, p.trampoline) if one is not None]
+
+
+# Kinds whose programs are handed no registers: the kernel walks a stack from where they call it.
+_UNREGISTERED = ("fentry", "fexit", "raw_tracepoint")
+
+
+def _preempted(probe: Probe) -> bool:
+    """Whether another thread can have the processor while the program runs: on a kprobe it cannot."""
+    return probe.user or probe.kind in _UNREGISTERED
 
 
 def _fetches(program: Program) -> dict[str, set[str]]:
@@ -175,6 +188,7 @@ _HELPERS = {
     "bpf_get_current_comm": "static long (*const bpf_get_current_comm)(void *buf, __u32 size) = (void *)16;",
     "bpf_perf_event_output": "static long (*const bpf_perf_event_output)(void *ctx, void *map, __u64 flags, void *data, "
     "__u64 size) = (void *)25;",
+    "bpf_get_stackid": "static long (*const bpf_get_stackid)(void *ctx, void *map, __u64 flags) = (void *)27;",
     "bpf_get_current_task": "static __u64 (*const bpf_get_current_task)(void) = (void *)35;",
     "bpf_current_task_under_cgroup": "static long (*const bpf_current_task_under_cgroup)(void *map, __u32 index) = "
     "(void *)37;",
@@ -233,6 +247,7 @@ def _helpers(program: Program, contexts: set[str]) -> list[str]:
             used |= {
                 f"bpf_probe_read_{'user' if user else 'kernel'}" for user in (fetch.path.users if fetch.path else ())
             }
+        used |= {"bpf_get_stackid"} if probe.stacks else set()
         if probe.condition is not None:
             used |= _test_helpers(probe, probe.condition)
         timed = probe.entry.capture.stores if probe.entry else ()
@@ -337,9 +352,12 @@ def _environment() -> Environment:
         setting=lambda s: isinstance(s, Setting),
         constant=lambda s: isinstance(s, Constant),
         padding=lambda f: f.role is Role.PADDING,
+        preempted=_preempted,
+        unregistered=lambda p: p.kind in _UNREGISTERED,
     )
     environment.tests["signed_bits"] = _signed_bits
     environment.filters.update(access=access, bits=_bits)
     environment.globals["ALL_BITS"] = ALL_BITS
+    environment.globals["DEEPEST_STACK"] = DEEPEST_STACK
     environment.filters["text_words"] = _text_words
     return environment

@@ -36,12 +36,15 @@ CONTEXT: Final[dict[str, tuple[str, int, int | None]]] = {  # name: C type, byte
 }
 ADDRESSES: Final = {"ipv4": 4, "ipv6": 16, "mac": 6}  # formats of whole structs and bytes, and how many bytes
 
+STACKS: Final = ("kernel", "user")  # whose stack; the event's field and the map are called after it
+DEEPEST_STACK: Final = 127  # frames: what kernel.perf_event_max_stack is, unless someone changed it
+
 # These walk the task's own structs, and such a read can fail (a task that exits has no namespaces any more).
 FALLIBLE_CONTEXT: Final = ("ppid", "mntns", "pidns")
 
 
 class Role(Enum):
-    """Why a member is in an event. Only CONTEXT and VALUE reach a record; the others are how it is carried."""
+    """Why a member is in an event. CONTEXT, VALUE and STACK reach a record; the others are how it is carried."""
 
     PROBE = "probe"  # which probe of the spec made the event
     STATUS = "status"  # 0, or the negative errno of a read
@@ -49,6 +52,7 @@ class Role(Enum):
     ABSENT = "absent"  # a bit per optional field that this kernel does not have
     CONTEXT = "context"
     VALUE = "value"
+    STACK = "stack"  # the id of a stack trace in one of the program's maps, which has its frames
     PADDING = "padding"
 
 
@@ -437,6 +441,7 @@ class Probe:
     What it attaches to is a kernel's `function`, or a `target` in an ELF file: one of them is None. `used` are the
     arguments that it records, by their names in the prototype, and "return". `trampoline` is another program that makes
     the same event, for a loader to choose. `timed` says that it wants to know the time. Of hits, one in `sample` is taken.
+    `stacks` are whose stack traces it takes.
     """
 
     name: str
@@ -461,6 +466,7 @@ class Probe:
     condition: Condition | None = None
     sample: int | None = None
     limit: Limit | None = None
+    stacks: tuple[str, ...] = ()
 
     @property
     def by_words(self) -> bool:
@@ -491,7 +497,9 @@ class LayoutProof:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Everything `emit` needs. `buffer` is "ring" or "perf"; its size is in bytes or in pages per CPU."""
+    """Everything `emit` needs. `buffer` is "ring" or "perf"; its size is in bytes or in pages per CPU. `stack_room` is how
+    many stack traces each map of them holds.
+    """
 
     name: str
     description: str
@@ -501,3 +509,4 @@ class Program:
     buffer_size: int
     probes: tuple[Probe, ...]
     layouts: tuple[LayoutProof, ...]
+    stack_room: int = 0

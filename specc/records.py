@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from specc.ir import CONTEXT, Event, Field, Names, Program, Role
+from specc.ir import CONTEXT, DEEPEST_STACK, Event, Field, Names, Program, Role
 from specc.prototype import (
     ULLONG,
     Array,
@@ -44,6 +44,10 @@ CONTEXT_MEANING = {
 }
 
 
+STACK: Schema = {"type": "array", "items": {"type": "string"}, "maxItems": DEEPEST_STACK + 2}
+STACK_MEANING = {"kernel_stack": "stack of the kernel", "user_stack": "stack of the process's own code"}
+
+
 def record_schema(program: Program) -> Schema:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -68,9 +72,12 @@ def _event(event: Event) -> Schema:
     properties: dict[str, Schema] = {"probe": {"const": event.probe}}
     required = ["probe"]
     for field in event.fields:
-        if field.role not in (Role.CONTEXT, Role.VALUE):
+        if field.role not in (Role.CONTEXT, Role.VALUE, Role.STACK):
             continue
-        schema = _context(field) if field.role is Role.CONTEXT else _value(field)
+        if field.role is Role.STACK:
+            schema = STACK | {"description": f"{STACK_MEANING[field.name]}: frames by name, the innermost first"}
+        else:
+            schema = _context(field) if field.role is Role.CONTEXT else _value(field)
         if field.status is not None or field.absent_bit is not None:
             schema = {"anyOf": [schema, {"type": "null"}]}
         properties[field.record_key] = schema

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_events import CASES, GOLDEN, described, program_of, random_record, spaced
+from test_events import CASES, GOLDEN, described, program_of, random_record, spaced, stacks_of
 
 from specc.batch import Batch, batch_of
 from specc.describe import Description
@@ -96,7 +96,7 @@ def description(request: pytest.FixtureRequest, tmp_path: Path) -> Description:
 
 @pytest.mark.parametrize("faults", [False, True])
 def test_arrow(description: Description, faults: bool) -> None:
-    decoder = Decoder(description)
+    decoder = Decoder(description, stacks_of(description))
     table = Columns(decoder)
     given = records_of(description, random.Random(f"{SEED} arrow"), 200, faults=faults)
     batch = table.record_batch(batch_of(given))
@@ -116,7 +116,7 @@ def test_arrow(description: Description, faults: bool) -> None:
 
 
 def test_json_from_columns(description: Description) -> None:
-    decoder = Decoder(description)
+    decoder = Decoder(description, stacks_of(description))
     rng = random.Random(f"{SEED} json")
     given = records_of(description, rng, 300, faults=False)
     by_event = [[r for r in given if r[:4] == p.event.number.to_bytes(4, "little")] for p in description.probes]

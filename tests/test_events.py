@@ -31,7 +31,9 @@ from specc.describe import Description, describe, parse_description
 from specc.diagnostics import Report, Stop
 from specc.emit import emit_header
 from specc.events import Decoder, open_writer
+from specc.events.decoder import StacksOf
 from specc.events.program import dumps
+from specc.events.stacks import Frame, Stacks
 from specc.ir import Event, Field, Program, Role
 from specc.noun import replace
 from specc.pipeline import Session, front
@@ -277,6 +279,8 @@ def check_against_c(program: Program, includes: str, tmp_path: Path, rng: random
             if field.role is Role.CONTEXT:
                 ctype: CType = Array(CHAR, 16) if field.name == "comm" else Int("", field.size, False)
                 declaration = "char x[16]" if field.name == "comm" else f"{field.c_type} x"
+            elif field.role is Role.STACK:
+                ctype, declaration = Int("", field.size, False), f"{field.c_type} x"
             elif field.role is Role.VALUE:
                 assert field.type is not None
                 ctype, declaration = field.type, spell(field.type, "x")
@@ -305,7 +309,7 @@ def check_against_c(program: Program, includes: str, tmp_path: Path, rng: random
     inputs = [random_record(rng.choice(description.probes).event, rng, cut=True) for _ in range(records)]
     said = subprocess.run([binary], input=b"".join(inputs), stdout=subprocess.PIPE, check=True).stdout
     answers = iter(said.decode().splitlines())
-    decoder = Decoder(description)
+    decoder = Decoder(description, stacks_of(description))
     numbers = Decoder(without_names(description))
     schema = jsonschema.Draft202012Validator(record_schema(program))
     for record in inputs:
@@ -322,6 +326,15 @@ def check_against_c(program: Program, includes: str, tmp_path: Path, rng: random
     check_writers(description, inputs)
 
 
+def stacks_of(description: Description) -> StacksOf:
+    """Stack traces of which an id tells everything."""
+
+    def read(id: int) -> tuple[Frame, ...]:
+        return (*(Frame(f'f{id}+{n:#x} ["a";\n]', f"f{id}") for n in range(id % 3)), Frame("main", "main"))
+
+    return {p.name: {name: Stacks(read) for name in ("kernel_stack", "user_stack")} for p in description.probes}
+
+
 def without_names(description: Description) -> Description:
     """With numbers in the records: C knows of no names. tests/test_formats.py has those."""
 
@@ -333,7 +346,8 @@ def without_names(description: Description) -> Description:
 
 def check_writers(description: Description, records: list[bytes]) -> None:
     """The lines say what the dicts say, whether the records come one by one, in a row, or spaced as in a buffer."""
-    decoder = Decoder(description)
+    stacks = stacks_of(description)
+    decoder = Decoder(description, stacks)
     expected = [dumps(decoder.decode(r)) for r in records]
     assert [json.loads(line, parse_float=Decimal) for line in expected] == [
         json.loads(dumps(decoder.decode(r)), parse_float=Decimal) for r in records
@@ -342,7 +356,7 @@ def check_writers(description: Description, records: list[bytes]) -> None:
     for given in [records, *(r for r in by_event if r)]:
         for batch in (given, batch_of(given), *spaced(given)):
             out = io.StringIO()
-            writer = open_writer("jsonl", description, out)
+            writer = open_writer("jsonl", description, out, stacks=stacks)
             assert writer.write(batch) == len(given)
             assert out.getvalue().splitlines() == [dumps(decoder.decode(r)) for r in given]
 

@@ -92,12 +92,14 @@ def spec_places(options: argparse.Namespace) -> Callable[[str], Location | None]
 
 def _run(data: bytes, options: argparse.Namespace, format_: str, report: Report) -> int:
     from specc.describe import description_of
+    from specc.events.writers import require_stacks
     from specc.run.filters import Filters
     from specc.run.load import Options, Refused
     from specc.run.session import open_session
 
     description = description_of(data, options.program)
     filters = Filters(options.pid, options.comm, options.cgroup)
+    require_stacks(format_, description)
     wanted = Options(options.attach, filters, options.force, options.verbose, spec_places(options))
     try:
         session = open_session(data, description, wanted, report)
@@ -121,8 +123,9 @@ def _run(data: bytes, options: argparse.Namespace, format_: str, report: Report)
 
 def _stream(session: Session, description: Description, options: argparse.Namespace, format_: str) -> int:
     from specc.events import open_writer
+    from specc.run.stacks import open_stacks
     from specc.run.stream import Limits, stop_signals, stream
-    from specc.run.system import drop_privileges
+    from specc.run.system import LOOKING_AT_PROCESSES, drop_privileges
 
     output: IO[str]
     if options.output is None:
@@ -141,10 +144,11 @@ def _stream(session: Session, description: Description, options: argparse.Namesp
             colour=colour_wanted(output),
             width=width,
             symbol=_symbols(description) if format_ == "table" else None,
+            stacks=open_stacks(session),
             wall_offset_ns=time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC),
         )
         with stop_signals() as signals:
-            drop_privileges(session.counts)
+            drop_privileges(session.counts, keep=LOOKING_AT_PROCESSES if "user_stack" in description.stack_maps else ())
             _say(f"attached {_plural(len(description.probes), 'probe')}")
             limits = Limits(options.count, options.duration, options.pid)
             fd = output.fileno() if _is_pipe(output) else None
@@ -186,7 +190,7 @@ def output_format(options: argparse.Namespace) -> str:
 
     place = options.output
     ending = os.path.splitext(place or "")[1][1:]
-    format_: str = options.format or (ending if ending in ("jsonl", "csv", "arrow", "parquet") else "table")
+    format_: str = options.format or (ending if ending in ("jsonl", "csv", "arrow", "parquet", "folded") else "table")
     if format_ in ("arrow", "parquet") and place is None and sys.stdout.isatty():
         raise stop("SP466", f"the format {format_} is no text for a terminal", None, help="give it a file: `-o FILE`")
     if place is not None:

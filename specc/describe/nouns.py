@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from specc.ir import Event, PathNeed, Places, Target
+from specc.ir import Event, PathNeed, Places, Role, Target
 from specc.noun import dataclass, replace
 from specc.prototype import Prototype
 
@@ -70,3 +70,9 @@ class Description:
     @property
     def lost_map(self) -> str:
         return f"{self.name}_lost"
+
+    @property
+    def stack_maps(self) -> dict[str, str]:
+        """The map of each kind of stack that an event tells of, by the field's name: "user_stack"."""
+        fields = dict.fromkeys(f.name for p in self.probes for f in p.event.fields if f.role is Role.STACK)
+        return {name: f"{self.name}_{name}s" for name in fields}

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from specc.describe.nouns import SECTION, VERSION, Description, ProbeDescription, TrampolineDescription
 from specc.diagnostics import stop
-from specc.ir import CONTEXT, Event, Field, Names, PathNeed, PlaceConstant, Places, Role, Target
+from specc.ir import CONTEXT, STACKS, Event, Field, Names, PathNeed, PlaceConstant, Places, Role, Target
 from specc.prototype import (
     FLOATS,
     INTS,
@@ -345,6 +345,7 @@ class _Reader:
 
 
 _NAMED: Final = {(kind, size, None) for kind in (Int, Enum) for size in (1, 2, 4, 8)}
+_STACKS: Final = {f"{whose}_stack" for whose in STACKS}
 _WIDTHS: Final = {"char": 1} | {f"__{s}{8 * n}": n for s in "us" for n in (1, 2, 4, 8)}
 
 
@@ -386,7 +387,7 @@ def _check_fields(fields: tuple[Field, ...], size: int) -> None:
     """What a decoder relies on."""
     named = {f.name: f for f in fields}
     _Damage.unless(len(named) == len(fields), "two fields have one name")
-    keys = [f.record_key for f in fields if f.role in (Role.CONTEXT, Role.VALUE)]
+    keys = [f.record_key for f in fields if f.role in (Role.CONTEXT, Role.VALUE, Role.STACK)]
     _Damage.unless(len(set(keys)) == len(keys) and "probe" not in keys, "two values have one name")
     first = fields[0] if fields else None
     _Damage.unless(first is not None and first.role is Role.PROBE and first.size == 4, "an event has no probe number")
@@ -409,6 +410,10 @@ def _check_fields(fields: tuple[Field, ...], size: int) -> None:
         if field.role is Role.CONTEXT:
             fine = field.name in CONTEXT and (field.c_type, field.count) == CONTEXT[field.name][::2]
             _Damage.unless(fine, f"`{field.name}` is no context field")
+        if field.role is Role.STACK:
+            fine = field.name in _STACKS and field.c_type == "__u32" and field.count is None
+            fine = fine and field.status is not None and named[field.status].offset + 4 == field.offset
+            _Damage.unless(fine, f"`{field.name}` is no stack")
         if field.role is Role.VALUE:
             if field.type is None:
                 raise _Damage(f"`{field.name}` has no type")

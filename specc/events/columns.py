@@ -21,6 +21,7 @@ from specc.events.decoder import Decoder
 from specc.events.naming import Naming
 from specc.events.program import Compiled, error_name
 from specc.events.shape import Items, Leaf, Object, Shape, finish, text
+from specc.events.stacks import Stacks
 from specc.ir import Field, Role
 from specc.prototype import spell
 from specc.records import unit_of
@@ -74,11 +75,10 @@ def groups(decoder: Decoder, batch: Batch) -> list[tuple[Rows, Array | None]]:
 def dtype(event: Compiled) -> Array:
     """The structured type that looks at an event: fields at their offsets, records nested, `long double` as numpy's.
 
-    What numpy has no type for stays bytes: a record with bit-fields, 128-bit integers, `__float128`.
+    What numpy has no type for stays bytes: a record with bit-fields, 128-bit integers, `__float128`. A stack trace is its
+    id.
     """
-    fields = [
-        f for f in event.event.fields if f.role in (Role.CONTEXT, Role.VALUE, Role.STATUS, Role.LENGTH, Role.ABSENT)
-    ]
+    fields = [f for f in event.event.fields if f.role not in (Role.PROBE, Role.PADDING)]
     keys = {slot.field.name: slot for slot in event.slots}
     formats = [_dtype(keys[f.name].shape, f.offset, f.size) if f.name in keys else _PLAIN[f.role] for f in fields]
     names = [f.record_key for f in fields]
@@ -91,7 +91,7 @@ _PLAIN = {Role.STATUS: np.dtype("<i4"), Role.LENGTH: np.dtype("<u4"), Role.ABSEN
 
 def _dtype(of: Shape, base: int, size: int) -> Array:
     match of:
-        case Leaf(kind="int" | "float" | "truth" | "named", code=code):
+        case Leaf(kind="int" | "float" | "truth" | "named" | "stack", code=code):
             return np.dtype(f"<{code}")
         case Leaf(kind="bool"):
             return np.dtype("?")
@@ -192,6 +192,8 @@ def arrow_type(of: Shape) -> Any:
             return pa.decimal256(39, 0)  # 2**128 has 39 digits
         case Leaf(kind="nothing"):
             return pa.null()
+        case Leaf(kind="stack"):
+            return pa.list_(pa.string())
         case _:
             return pa.string()  # text, and floating values that no column can hold
 
@@ -204,6 +206,9 @@ def arrow_array(of: Shape, rows: Rows) -> Array:
             return spelled(of, rows, text)
         case Leaf(naming=naming) if naming is not None:
             return by_value(of, rows, naming, str)
+        case Leaf(stacks=stacks) if stacks is not None:
+            found = pa.array(np.ascontiguousarray(rows.raw(of.offset, of.code))).dictionary_encode()
+            return pa.array([stacks[i] for i in found.dictionary.to_pylist()], arrow_type(of)).take(found.indices)
         case Leaf(kind="nothing"):
             return pa.nulls(rows.count)
         case Object(members=members) if members:
@@ -248,7 +253,7 @@ def spelled(leaf: Leaf, rows: Rows, spell: Any) -> Array:
     return pa.array([spell(v) for v in found.dictionary.to_pylist()], pa.string()).take(found.indices)
 
 
-def by_value(leaf: Leaf, rows: Rows, naming: Naming, spell: Callable[[str | int], str]) -> Array:
+def by_value(leaf: Leaf, rows: Rows, naming: Naming | Stacks, spell: Callable[[Any], str]) -> Array:
     """Named integers as text, each different value spelled once."""
     found = pa.array(np.ascontiguousarray(rows.raw(leaf.offset, leaf.code))).dictionary_encode()
     return pa.array([spell(naming[v]) for v in found.dictionary.to_pylist()], pa.string()).take(found.indices)

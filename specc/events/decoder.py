@@ -6,20 +6,28 @@ decoder.decode(record)              # {"probe": "gup", "timestamp": 12, "pid": 7
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from specc.batch import Batch
 from specc.describe import Description
 from specc.diagnostics import Stop, stop
 from specc.events.program import Compiled
+from specc.events.stacks import Stacks
+
+StacksOf: TypeAlias = Mapping[str, Mapping[str, Stacks]]
 
 
 class Decoder:
-    """Decodes the records of one object. Each event's functions are made when its first record comes."""
+    """Decodes the records of one object. Each event's functions are made when its first record comes.
 
-    def __init__(self, description: Description) -> None:
+    `stacks` has, by probe and field, what knows the stack traces of a program that runs; without it, records have ids.
+    """
+
+    def __init__(self, description: Description, stacks: StacksOf = MappingProxyType({})) -> None:
         self.description = description
-        self.events = tuple(Compiled(p.name, p.event) for p in description.probes)
+        self.events = tuple(Compiled(p.name, p.event, stacks.get(p.name, {})) for p in description.probes)
 
     def decode(self, record: bytes | memoryview) -> dict[str, Any]:
         """One record. Raises Stop for bytes that no probe of this object can have made."""

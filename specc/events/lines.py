@@ -125,6 +125,8 @@ def _json_leaf(of: Leaf, rows: Rows) -> Array:
         return spelled(of, rows, lambda raw: dumps(text(raw)))
     if of.naming is not None:
         return by_value(of, rows, of.naming, dumps)
+    if of.stacks is not None:
+        return by_value(of, rows, of.stacks, dumps)
     if of.kind in ("int", "bits"):
         values = numbers(of, rows)
         kind = pa.from_numpy_dtype(values.dtype)

@@ -14,14 +14,16 @@ from __future__ import annotations
 import errno
 import json
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from itertools import count
+from types import MappingProxyType
 from typing import Any
 
 from specc.events.naming import Naming
 from specc.events.shape import Items, Leaf, Object, Shape, Slot, Value, number, slots, text
+from specc.events.stacks import Stacks, joined
 from specc.ir import Event
 
 _CACHED_TEXTS = 1 << 16
@@ -42,9 +44,9 @@ class _Texts(dict[bytes, str]):
 
 
 class _Spelled(dict[int, str]):
-    """What a named integer is spelled as, remembered."""
+    """What a named integer, or a stack, is spelled as, remembered."""
 
-    def __init__(self, naming: Naming, spell: Callable[[str | int], str]) -> None:
+    def __init__(self, naming: Naming | Stacks, spell: Callable[[Any], str]) -> None:
         super().__init__()
         self._naming = naming
         self._spell = spell
@@ -141,6 +143,8 @@ class _Code:
                         return f"T[{v}]"
                     case "named":
                         return f"{self.constant(of.naming)}[{v}]"
+                    case "stack":
+                        return f"[*{self.constant(of.stacks)}[{v}]]"
                     case _:
                         return f"{self.constant(of.convert)}({v})"
 
@@ -158,6 +162,8 @@ class _Code:
                 return f"J[{self.variable(of.offset, of.code)}]"
             case Leaf(naming=naming) if naming is not None:
                 return f"{self.constant(_Spelled(naming, json.dumps))}[{self.variable(of.offset, of.code)}]"
+            case Leaf(stacks=stacks) if stacks is not None:
+                return f"{self.constant(_Spelled(stacks, dumps))}[{self.variable(of.offset, of.code)}]"
             case _:
                 return f"D({self.value(of)})"
 
@@ -171,6 +177,9 @@ class _Code:
                 return f"C[{self.variable(of.offset, of.code)}]"
             case Leaf(naming=naming) if naming is not None:
                 spelled = _Spelled(naming, lambda value: csv_cell(str(value)))
+                return f"{self.constant(spelled)}[{self.variable(of.offset, of.code)}]"
+            case Leaf(stacks=stacks) if stacks is not None:
+                spelled = _Spelled(stacks, lambda texts: csv_cell(joined(texts)))
                 return f"{self.constant(spelled)}[{self.variable(of.offset, of.code)}]"
             case Leaf(kind="bytes"):
                 return self.value(of)
@@ -212,10 +221,10 @@ def cells(key: str, of: Shape) -> Iterator[tuple[str, Shape]]:
 class Compiled:
     """What is made for one event, each function when it is first wanted."""
 
-    def __init__(self, probe: str, event: Event) -> None:
+    def __init__(self, probe: str, event: Event, stacks: Mapping[str, Stacks] = MappingProxyType({})) -> None:
         self.probe = probe
         self.event = event
-        self.slots = slots(event)
+        self.slots = slots(event, stacks)
 
     @cached_property
     def build(self) -> Callable[[bytes | memoryview], dict[str, Any]]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from specc.events.naming import Naming
+from specc.events.stacks import Stacks
 from specc.ir import Event, Field, Role
 from specc.prototype import Array, BitInt, Complex, CType, Enum, Float, Int, Pointer, Record, Vector, bare, size_of
 
@@ -31,7 +33,8 @@ class Leaf:
 
     "int", "bool", "float", "text" as they are; "truth" an integer shown as a boolean; "bits" the bits from `shift` on,
     `width` of them, `signed` or not; "wide" an integer of `width` bits, "wide truth" a boolean, "number" a floating value, "bytes" text in hex and
-    "list" a list, all from bytes by `convert`; "named" an integer that `naming` has a name for; "nothing" a value without
+    "list" a list, all from bytes by `convert`; "named" an integer that `naming` has a name for; "stack" the id of one of
+    `stacks`; "nothing" a value without
     bytes. A list has its `element`, as it is at offset 0.
     """
 
@@ -44,6 +47,7 @@ class Leaf:
     convert: Callable[[bytes], Value] | None = None
     element: Shape | None = None
     naming: Naming | None = None
+    stacks: Stacks | None = None
 
     @property
     def size(self) -> int:
@@ -78,8 +82,9 @@ class Slot:
     cut: tuple[int, int] | None
 
 
-def slots(event: Event) -> tuple[Slot, ...]:
-    """The keys of an event's records, after "probe", in their order."""
+def slots(event: Event, stacks: Mapping[str, Stacks] = MappingProxyType({})) -> tuple[Slot, ...]:
+    """The keys of an event's records, after "probe", in their order. Of a stack trace for which `stacks`, by the names of
+    fields, has nothing, a record has the id."""
     absent = next((f.offset for f in event.fields if f.role is Role.ABSENT), None)
     made = []
     for field in event.fields:
@@ -94,6 +99,9 @@ def slots(event: Event) -> tuple[Slot, ...]:
                 of = Leaf(of.offset, of.code, "named", naming=Naming(field.names, of.size))
             if field.length is not None and field.c_type != "char":
                 of = _bytes(event.field(field.length).offset, field)
+        elif field.role is Role.STACK:
+            named = stacks.get(field.name)
+            of = Leaf(field.offset, "I", "int" if named is None else "stack", stacks=named)
         else:
             continue
         status = None if field.status is None else event.field(field.status).offset
@@ -254,6 +262,8 @@ def finish(leaf: Leaf, got: int | float | bytes | bool | None) -> Value:
         return got != 0
     if leaf.naming is not None:
         return leaf.naming[int(got)]
+    if leaf.stacks is not None:
+        return [*leaf.stacks[int(got)]]
     if leaf.kind.startswith("bits"):
         sign = 1 << leaf.width - 1 if leaf.signed else 0
         bits = ((got >> leaf.shift & (1 << leaf.width) - 1) ^ sign) - sign

@@ -42,7 +42,7 @@ _WIDEST: Final = {"timestamp": 15, "comm": 15, "pid": 6, "tid": 6, "ppid": 6, "c
 # An address in the kernel to what is there, "vfs_read+0x12"; None where that is not known.
 Symbol: TypeAlias = Callable[[int], str | None]
 
-_BOLD, _RED, _OFF = "\x1b[1m", "\x1b[31m", "\x1b[0m"
+_BOLD, _DIM, _RED, _OFF = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[0m"
 
 
 class _Column:
@@ -133,9 +133,22 @@ class TableWriter:
             out += titles
             self._lines += len(titles)
             self._headers[number] = (self._lines, widths)
-        lines = self._aligned(columns, shown, rows, failed)
+        lines = self._aligned(columns, shown, rows, failed) + self._frames(event, values)
         out += lines
         self._lines += len(lines)
+
+    def _frames(self, event: Compiled, values: dict[str, Any]) -> list[str]:
+        """Stack traces, a frame a line under their row; those of the kernel, which was called last, first."""
+        lines: list[str] = []
+        for slot in (s for s in event.slots if s.field.role is Role.STACK):
+            frames, error = values[slot.key], values.get(f"{slot.key}_error")
+            if error is not None:
+                text = f"!{slot.key}: {error}"
+                lines.append(_INDENT + (f"{_RED}{text}{_OFF}" if self._colour else text))
+                continue
+            texts = map(printable, frames) if isinstance(frames, list) else [f"{slot.key} {frames}"]
+            lines += [_INDENT + (f"{_DIM}{text}{_OFF}" if self._colour else text) for text in texts]
+        return lines
 
     def _broken(self, widths: tuple[int, ...]) -> list[range]:
         """Which columns go on which line."""
@@ -170,7 +183,7 @@ class TableWriter:
         if len(self._decoder.events) > 1:
             widest = max(len(e.probe) for e in self._decoder.events)
             columns.append(_Column("PROBE", "probe", printable, widest, right=False))
-        return columns + [self._column(slot) for slot in event.slots]
+        return columns + [self._column(slot) for slot in event.slots if slot.field.role is not Role.STACK]
 
     def _column(self, slot: Slot) -> _Column:
         if slot.field.role is Role.CONTEXT:

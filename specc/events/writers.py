@@ -8,13 +8,14 @@ writer.flush()
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from types import MappingProxyType
 from typing import IO, Any, Final, Protocol
 
 from specc.describe import Description
 from specc.diagnostics import stop
-from specc.events.decoder import Decoder
+from specc.events.decoder import Decoder, StacksOf
 
-FORMATS: Final = ("table", "jsonl", "csv", "arrow", "parquet")
+FORMATS: Final = ("table", "jsonl", "csv", "arrow", "parquet", "folded")
 
 
 class Writer(Protocol):
@@ -39,12 +40,13 @@ def open_writer(
     width: int | None = None,
     wall_offset_ns: int = 0,
     symbol: Callable[[int], str | None] | None = None,
+    stacks: StacksOf = MappingProxyType({}),
 ) -> Writer:
     """A writer of one of FORMATS. `colour`, `width` (None: as wide as it gets) and `wall_offset_ns`, which is
     CLOCK_REALTIME - CLOCK_MONOTONIC, are the table's: the other formats give times as the kernel does. So is `symbol`,
-    which says what is at an address in the kernel. Raises Stop when "arrow" or "parquet" lack what they need."""
+    which says what is at an address in the kernel. `stacks` is the Decoder's. Raises Stop when "arrow" or "parquet" lack what they need."""
     require(format)
-    decoder = Decoder(description)
+    decoder = Decoder(description, stacks)
     match format:
         case "jsonl":
             from specc.events.text import LineWriter
@@ -60,6 +62,10 @@ def open_writer(
             return TableWriter(
                 decoder, stream, colour=colour, width=width, wall_offset_ns=wall_offset_ns, symbol=symbol
             )
+        case "folded":
+            from specc.events.folded import FoldedWriter
+
+            return FoldedWriter(decoder, stream)
         case "arrow" | "parquet":
             return _columnar(format, decoder, stream)
         case _:
@@ -79,6 +85,15 @@ def require(format: str) -> None:
             None,
             help="pip install 'specc[arrow]', or take `--format jsonl` or `csv`",
         ) from None
+
+
+def require_stacks(format: str, description: Description) -> None:
+    """Raises Stop when this format shows stacks, and there are none."""
+    if format == "folded" and not description.stack_maps:
+        raise stop(
+            "SP468", f"the format folded shows stacks, and no probe of `{description.name}` takes one", None,
+            help="add `stack: kernel`, `user` or `both` to a probe",
+        )  # fmt: skip
 
 
 def _columnar(format: str, decoder: Decoder, stream: IO[Any]) -> Writer:

@@ -37,6 +37,7 @@ def lower(spec: Spec, resolved: Mapping[str, Resolved], report: Report) -> Progr
         spec.buffer.size,
         tuple(whole),
         prove_layouts(spec.name, [(f.name, f.type) for p in whole for f in p.event.fields if f.type is not None]),
+        spec.stack_room,
     )
 
 
@@ -45,6 +46,7 @@ def _check_symbols(spec: Spec, probes: list[Probe], report: Report) -> None:
     taken: dict[str, Location | None] = dict.fromkeys(
         f"{spec.name}_{n}" for n in ("events", "lost", "pid", "comm", "by_cgroup", "cgroup", "spans")
     )
+    taken |= dict.fromkeys(f"{spec.name}_{whose}_stacks" for probe in probes for whose in probe.stacks)
     taken["specc_description"] = None
     for probe in probes:
         names = [probe.symbol] + ([probe.entry.symbol, probe.entry.map] if probe.entry else [])

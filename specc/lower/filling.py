@@ -27,6 +27,7 @@ from specc.lower.captures import MOVING_STATUS, Captured
 from specc.lower.event import Planned, lay_out_event, lay_out_fields
 from specc.lower.nouns import RETURN, RETURN_FIELD, Value
 from specc.lower.section import section
+from specc.lower.stacks import stack_fields
 from specc.noun import replace
 from specc.spec import ProbeSpec, Spec
 
@@ -156,6 +157,7 @@ def event_of(
                 value.names,
             )
         )
+    planned += stack_fields(probe)
     return lay_out_event(f"{spec.name}_{probe.name.text}_event", probe.name.text, number, tuple(planned))
 
 

@@ -135,6 +135,7 @@ def _make(
         condition=test,
         sample=probe.sample,
         limit=Limit(probe.limit.text, probe.limit.most, probe.limit.ns) if probe.limit is not None else None,
+        stacks=probe.stacks,
     )
 
 

@@ -27,6 +27,14 @@ class Symbols:
         self._names: list[tuple[str, bool]] = []
 
     def __call__(self, address: int) -> str | None:
+        found = self.find(address)
+        if found is None:
+            return None
+        name, offset, module = found
+        return (f"{name}+{offset:#x}" if offset else name) + (f" {module}" if module else "")
+
+    def find(self, address: int) -> tuple[str, int, str] | None:
+        """The name, how far behind its beginning the address is, and the module: "[nf_tables]", or "" of the kernel."""
         if self._file is not None:
             self._read(self._file)
             self._file = None
@@ -38,7 +46,7 @@ class Symbols:
         if offset and (not code or offset >= _FURTHEST):
             return None
         name, _, module = name.partition(" ")
-        return (f"{name}+{offset:#x}" if offset else name) + (f" {module}" if module else "")
+        return name, offset, module
 
     def _read(self, file: IO[bytes]) -> None:
         found: dict[int, tuple[str, bool]] = {}
@@ -61,3 +69,15 @@ def open_symbols(path: str = KALLSYMS) -> Symbols | None:
         return Symbols(open(path, "rb"))
     except OSError:
         return None
+
+
+def kernel_has(*names: str, path: str = KALLSYMS) -> bool:
+    """Whether the kernel has functions of these names. Names are shown to everyone."""
+    missing = {name.encode() for name in names}
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                missing.discard(line.split(None, 3)[2])
+    except OSError:
+        return False
+    return not missing

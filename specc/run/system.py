@@ -12,7 +12,7 @@ import ctypes
 import fcntl
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ctypes import Structure, c_char_p, c_int, c_long, c_uint32, c_uint64
 from typing import Final
 
@@ -25,7 +25,8 @@ _MEMBARRIER_CMD_GLOBAL = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
 
-CAPABILITIES: Final = {"CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
+CAPABILITIES: Final = {"CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
+LOOKING_AT_PROCESSES: Final = ("CAP_SYS_PTRACE",)  # to see which files other processes run
 PMUS: Final = "/sys/bus/event_source/devices"
 
 
@@ -180,15 +181,14 @@ def process_started(pid: int) -> int | None:
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
-def drop_privileges(still_needed: Callable[[], object]) -> None:
-    """Give up every capability, but for CAP_BPF where the kernel wants it for what comes later (before 5.19 or so it
-    does for reading a map through its descriptor); `still_needed` is tried to find out."""
+def drop_privileges(still_needed: Callable[[], object], keep: Iterable[str] = ()) -> None:
+    """Give up every capability but those to `keep`, and but for CAP_BPF where the kernel wants it for what comes later
+    (before 5.19 or so it does for reading a map through its descriptor); `still_needed` is tried to find out."""
     have = effective_capabilities()
+    kept = have & sum(1 << CAPABILITIES[name] for name in keep)
     drop_capabilities(keep_permitted=have)
     try:
         still_needed()
     except Exception:
-        keep = have & (1 << CAPABILITIES["CAP_BPF"] | (0 if have >> CAPABILITIES["CAP_BPF"] & 1 else 1 << 21))
-        drop_capabilities(keep_permitted=keep, keep_effective=keep)
-    else:
-        drop_capabilities()
+        kept |= have & (1 << CAPABILITIES["CAP_BPF"] | (0 if have >> CAPABILITIES["CAP_BPF"] & 1 else 1 << 21))
+    drop_capabilities(keep_permitted=kept, keep_effective=kept)

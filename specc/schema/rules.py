@@ -24,7 +24,7 @@ SCHEMA_FILE: Final = Path(__file__).parent.parent / "spec.schema.json"
 # The schema lists only what works, so that an editor offers nothing else.
 PLANNED_KINDS: Final = frozenset(("tracepoint", "usdt"))
 PLANNED: Final[Mapping[str, frozenset[str]]] = {
-    "probe": PLANNED_KINDS | {"aggregate", "stack"},
+    "probe": PLANNED_KINDS | {"aggregate"},
 }
 
 _ANNOTATIONS: Final = {"$schema", "title", "description", "default", "examples", "$defs"}

@@ -108,7 +108,8 @@ class ProbeSpec:
     """One probe. `function` is the C function's name: for user probes the symbol without its version, None without.
 
     `args` is None when the spec has no `args`: every readable argument is wanted. `best` is for `function:`, a kprobe or
-    kretprobe that may be made by a BPF trampoline instead. Of the hits one in `sample` is taken.
+    kretprobe that may be made by a BPF trampoline instead. Of the hits one in `sample` is taken. `stack` is "kernel",
+    "user" or "both".
     """
 
     name: Word
@@ -123,6 +124,14 @@ class ProbeSpec:
     condition: Condition | None = None
     sample: int | None = None
     limit: LimitSpec | None = None
+    stack: Word | None = None
+
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        """Whose stack traces it takes."""
+        if self.stack is None:
+            return ()
+        return ("kernel", "user") if self.stack.text == "both" else (self.stack.text,)
 
     @property
     def tested(self) -> tuple[str, ...]:
@@ -158,7 +167,8 @@ class TargetSpec:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A whole spec. `where` is the place of its name. `targets` are those of the spec itself."""
+    """A whole spec. `where` is the place of its name. `targets` are those of the spec itself. `stack_room` is how many
+    different stack traces are kept of the kernel, and of processes."""
 
     path: str
     name: str
@@ -172,3 +182,4 @@ class Spec:
     probes: tuple[ProbeSpec, ...]
     where: Location
     targets: tuple[TargetSpec, ...] = ()
+    stack_room: int = 0

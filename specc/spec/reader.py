@@ -25,6 +25,7 @@ from specc.spec.nouns import (
     KINDS,
     RETURN_KINDS,
     TRACEPOINT,
+    USER_KINDS,
     ArgumentSpec,
     Buffer,
     BytesSpec,
@@ -39,6 +40,7 @@ from specc.where.syntax import parse
 
 DEFAULT_FIELDS: Final = ("timestamp", "pid", "tid", "comm")
 DEFAULT_RING: Final = 1 << 20
+DEFAULT_STACKS: Final = 16384
 PAGE: Final = 4096
 SYSTEM_PLACES: Final = ("/usr", "/opt", "/lib/modules")  # where packages put C headers
 _MOST_BYTES: Final = 64  # of memory whose size an argument says, without `max`
@@ -94,6 +96,7 @@ def read_spec(document: Document, report: Report) -> Spec | None:
         probes=tuple(probe for probe in probes if probe is not None),
         where=sound["name"].where,
         targets=targets,
+        stack_room=_int(sound["stacks"]) if "stacks" in sound else DEFAULT_STACKS,
     )
 
 
@@ -241,7 +244,19 @@ class _Reader:
             condition=condition,
             sample=int(_text(entries["sample"].value).removeprefix("1/")) if "sample" in entries else None,
             limit=_limit(_text(entries["limit"].value)) if "limit" in entries else None,
+            stack=self.stack(entries, kind),
         )
+
+    def stack(self, entries: Mapping[str, Entry], kind: str) -> Word | None:
+        if "stack" not in entries:
+            return None
+        node = entries["stack"].value
+        if kind in USER_KINDS and _text(node) != "user":
+            self.report.error(
+                "SP118", f"a `{kind}` has no stack in the kernel: it is hit in the code of a process", node.where,
+                help="write `stack: user`",
+            )  # fmt: skip
+        return Word(_text(node), node.where)
 
     def kind_of(self, word: str, entries: Mapping[str, Entry]) -> str:
         """The kind that a probe's key stands for: `function` is a kprobe or kretprobe, unless a trampoline does it."""
