@@ -20,6 +20,7 @@ from specc.commands.run import object_bytes, spec_places
 from specc.describe import Description, description_of
 from specc.diagnostics import Diagnostic, Report, Sources, Stop, render
 from specc.events import Decoder
+from specc.events.cells import decoder_of, records
 from specc.run.filters import Filters
 from specc.run.load import Options, Refused
 from specc.run.session import Counts, Session, open_session
@@ -41,7 +42,8 @@ class Running:
 
     def __init__(self, session: Session, description: Description) -> None:
         self._session = session
-        self._decoder = Decoder(description, open_stacks(session))
+        self._stacks = open_stacks(session)
+        self._decoder = Decoder(description, self._stacks)
         self._closed = False
         self.description: Final = description
 
@@ -73,6 +75,15 @@ class Running:
         """Detach, and give what is still in the buffer; after that no event comes."""
         self._session.detach()
         return [event for batch in self._taken(0) for event in batch]
+
+    def take(self) -> list[dict[str, Any]]:
+        """What was counted since the last time, or since the beginning: a record for each key of the probes that
+        aggregate, however long their intervals would be."""
+        collector = self._session.collector
+        if collector is None:
+            return []
+        groups = list(collector.now())
+        return [row for group in groups for i in group for row in records(i, decoder_of(i.probe, self._stacks))]
 
     def _taken(self, timeout_ms: int) -> Iterator[list[dict[str, Any]]]:
         for batch in self._session.poll(timeout_ms):

@@ -51,6 +51,18 @@ class Reader(Protocol):
     def close(self) -> None: ...
 
 
+class NoEvents:
+    """The reader of programs that make no events: it lets the time pass."""
+
+    lost = 0
+
+    def poll(self, timeout_ms: int) -> Iterator[Batch]:
+        time.sleep(timeout_ms / 1000)
+        return iter(())
+
+    def close(self) -> None: ...
+
+
 def open_buffer(kind: str, map_fd: int, size: int) -> Reader:
     """A reader of a "ring" of `size` bytes, or of a "perf" buffer with `size` pages for each processor. Raises Stop."""
     try:

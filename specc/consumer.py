@@ -14,6 +14,7 @@ import keyword
 from collections.abc import Iterable
 from typing import Final
 
+from specc.diagnostics import stop
 from specc.emit import template
 from specc.ir import Event, Field, Names, Probe, Program, Role
 from specc.noun import dataclass
@@ -72,6 +73,7 @@ class EventClass:
     """An event's class; `layout` is for `struct`, and unpacks to the variables `unpacked`."""
 
     probe: str
+    number: int
     size: int
     made: Class
     layout: str
@@ -79,11 +81,15 @@ class EventClass:
 
 
 def emit_python(program: Program) -> str:
-    """The module: a class per event and per struct, `decode`, `record`, `events` and `lost`."""
+    """The module: a class per event and per struct, `decode`, `record`, `events` and `lost`. Raises Stop when there are no
+    events: what a program counts in the kernel, `specc run` and `specc.open` take out."""
+    if not program.streaming:
+        raise stop("SP477", f"{program.name} makes no events that a module could read: all of its probes aggregate", None,
+                   help="leave `python` out of --emit; `specc run` and `specc.open` give what they count")  # fmt: skip
     writer = _Writer()
-    for probe in program.probes:
+    for probe in program.streaming:
         writer.name_classes(probe)
-    events = [writer.event(p) for p in program.probes]
+    events = [writer.event(p) for p in program.streaming]
     return template("events.py.j2").render(
         program=program,
         source=_doc(program.source),
@@ -208,7 +214,7 @@ class _Writer:
         made = Class(
             self._names[probe.name], _doc(f"The probe `{probe.name}` ({probe.kind} {where})."), tuple(attributes)
         )
-        return EventClass(probe.name, event.size, made, layout, tuple(unpacked))
+        return EventClass(probe.name, event.number, event.size, made, layout, tuple(unpacked))
 
     def _of_field(self, field: Field, event: Event, names: dict[str, str], variables: dict[str, str]) -> list[Attribute]:  # fmt: skip
         """A field's attribute, and those that say why it has no value or not all of it."""

@@ -22,6 +22,7 @@ from specc.ir import (
     DEEPEST_STACK,
     FALLIBLE_CONTEXT,
     STACKS,
+    Aggregate,
     Condition,
     Constant,
     ContextWord,
@@ -125,7 +126,8 @@ def _moves(program: Program) -> frozenset[str]:
 def emit_header(program: Program) -> str:
     """The header for programs that read the events: the same structs, spelled for user space."""
     declarations = Declarations(program.name, user=True)
-    fields = {(p.event.name, f.name): _user_member(f, declarations) for p in program.probes for f in p.event.fields}
+    structs = [p.event if p.aggregate is None else p.aggregate.key for p in program.probes]
+    fields = {(s.name, f.name): _user_member(f, declarations) for s in structs for f in s.fields}
     template = _environment().get_template("events.h.j2")
     return template.render(program=program, layouts=declarations.proofs, fields=fields)
 
@@ -167,6 +169,14 @@ def comment(text: str) -> str:
     """Text that is safe inside a C comment, without control characters."""
     clean = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
     return clean.replace("*/", "* /").replace("/*", "/ *").rstrip("\\")
+
+
+def _step_literal(a: Aggregate, number: int) -> str:
+    """Where a step of an lhist begins, as C of the value's sign."""
+    value = a.low + number * a.step
+    if not a.signed:
+        return f"{value}ULL"
+    return "(-9223372036854775807LL - 1)" if value == -(1 << 63) else f"{value}LL"
 
 
 _CODE_NAMES = {code: f"IN_{register.upper()}" for register, code in REGISTER_CODES.items()} | {NOWHERE: "NOWHERE"}
@@ -227,7 +237,9 @@ def _helpers(program: Program, contexts: set[str]) -> list[str]:
     used |= {"bpf_get_current_pid_tgid", "bpf_get_current_comm", "bpf_current_task_under_cgroup"}  # of unwanted()
     used |= {"bpf_get_prandom_u32"} if any(p.sample for p in program.probes) else set()
     used |= {"bpf_ktime_get_ns"} if any(p.limit for p in program.probes) else set()
-    if program.buffer == "ring":
+    if not program.streaming:
+        pass
+    elif program.buffer == "ring":
         used |= {"bpf_ringbuf_reserve", "bpf_ringbuf_submit"}
     else:
         used |= {"bpf_perf_event_output"}
@@ -360,4 +372,5 @@ def _environment() -> Environment:
     environment.globals["ALL_BITS"] = ALL_BITS
     environment.globals["DEEPEST_STACK"] = DEEPEST_STACK
     environment.filters["text_words"] = _text_words
+    environment.filters["step_literal"] = _step_literal
     return environment

@@ -408,6 +408,67 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Aggregate:
+    """What a probe counts in the kernel in place of events: its event is made on the program's stack, and added to a cell.
+
+    `key` are the first fields of the event, as far as the cells are told apart by them; with `owned`, a member of 8 bytes
+    after them, the thread, belongs to the map's key too. `value` is the event's field that is counted with; `by` are the
+    keys of records. An lhist has `steps` buckets of `step` from `low` on. There are two maps of at most `most` cells each,
+    `{symbol}_0` and `{symbol}_1`, and every `every` ns the reader has the programs go to the other.
+    """
+
+    function: str
+    symbol: str
+    value: Field | None
+    by: tuple[str, ...]
+    key: Event
+    owned: bool
+    every: int | None
+    most: int
+    low: int = 0
+    step: int = 0
+    steps: int = 0
+
+    @property
+    def title(self) -> str:
+        """What is counted, for a person: "hist of latency by comm"."""
+        of = f" of {self.value.record_key}" if self.value is not None else ""
+        steps = f" from {self.low} to {self.low + self.steps * self.step} by {self.step}" if self.steps else ""
+        by = f" by {', '.join(self.by)}" if self.by else ""
+        return f"{self.function}{of}{steps}{by}"
+
+    @property
+    def signed(self) -> bool:
+        return self.value is not None and self.value.c_type.startswith("__s")
+
+    @property
+    def wide(self) -> bool:
+        """Whether a sum is kept in two halves, so that it does not overflow."""
+        return self.function in ("sum", "avg") and self.value is not None and self.value.size == 8
+
+    @property
+    def buckets(self) -> int:
+        """How many counters a cell has: of a hist one for 0, one for each power of two and, with a sign, one for all that
+        is negative; of an lhist one below and one above its steps."""
+        if self.function == "hist" and self.value is not None:
+            return 8 * self.value.size + 1
+        return self.steps + 2 if self.function == "lhist" else 0
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        """The members of a cell beside its buckets, 8 bytes each."""
+        match self.function:
+            case "hist" | "lhist":
+                return ()
+            case "sum" | "avg":
+                return ("count", "low", "high") if self.wide else ("count", "sum")
+            case "min" | "max":
+                return ("count", "extreme")
+            case _:
+                return ("count",)
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """The entry half of a return probe: what it saves, per thread and frame, for the return half to take."""
 
@@ -467,6 +528,7 @@ class Probe:
     sample: int | None = None
     limit: Limit | None = None
     stacks: tuple[str, ...] = ()
+    aggregate: Aggregate | None = None
 
     @property
     def by_words(self) -> bool:
@@ -510,3 +572,13 @@ class Program:
     probes: tuple[Probe, ...]
     layouts: tuple[LayoutProof, ...]
     stack_room: int = 0
+
+    @property
+    def streaming(self) -> tuple[Probe, ...]:
+        """The probes that make events."""
+        return tuple(p for p in self.probes if p.aggregate is None)
+
+    @property
+    def aggregated(self) -> tuple[Probe, ...]:
+        """The probes that count in the kernel."""
+        return tuple(p for p in self.probes if p.aggregate is not None)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from ctypes import POINTER, Structure, byref, c_bool, c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
 from types import TracebackType
 from typing import Any, Final
@@ -115,6 +115,8 @@ _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "bpf_map__max_entries": (c_uint32, (c_void_p,)),
     "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p)),
     "bpf_map_update_elem": (c_int, (c_int, c_void_p, c_void_p, c_uint64)),
+    "bpf_map_delete_elem": (c_int, (c_int, c_void_p)),
+    "bpf_map_get_next_key": (c_int, (c_int, c_void_p, c_void_p)),
     "bpf_prog_load": (c_int, (c_int, c_char_p, c_char_p, c_void_p, c_size_t, POINTER(_LoadOptions))),
     "bpf_program__set_expected_attach_type": (c_int, (c_void_p, c_int)),
     "bpf_program__set_autoload": (c_int, (c_void_p, c_bool)),
@@ -224,6 +226,33 @@ class Library:
         info = ctypes.create_string_buffer(256)
         self.check("bpf_obj_get_info_by_fd", map_fd, info, byref(c_uint32(len(info))))
         return int.from_bytes(info.raw[12:16], "little")  # struct bpf_map_info: type, id, key_size, value_size
+
+    def lookup_bytes(self, map_fd: int, key: bytes, size: int) -> bytes:
+        """The value of any map's element; of a per-CPU map, those of all possible CPUs."""
+        value = ctypes.create_string_buffer(size)
+        self.check("bpf_map_lookup_elem", map_fd, key, value)
+        return value.raw
+
+    def update_bytes(self, map_fd: int, key: bytes, value: bytes) -> None:
+        """Set an element, as `lookup_bytes` has it."""
+        self.check("bpf_map_update_elem", map_fd, key, value, 0)
+
+    def delete(self, map_fd: int, key: bytes) -> None:
+        self.check("bpf_map_delete_elem", map_fd, key)
+
+    def keys(self, map_fd: int, size: int) -> Iterator[bytes]:
+        """The keys of a map that nobody changes meanwhile."""
+        key: bytes | None = None
+        found = ctypes.create_string_buffer(size)
+        while True:
+            try:
+                self.check("bpf_map_get_next_key", map_fd, key, found)
+            except LibbpfError as problem:
+                if problem.errno != errno.ENOENT:
+                    raise
+                return
+            key = found.raw
+            yield key
 
     def link_missed(self, link: int) -> int | None:
         """How often the kernel did not run a link's program on a kprobe or at a return: it was in another kprobe, or had

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from specc.ir import CONTEXT, DEEPEST_STACK, Event, Field, Names, Program, Role
+from specc.ir import CONTEXT, DEEPEST_STACK, Aggregate, Event, Field, Names, Program, Role
 from specc.prototype import (
     ULLONG,
     Array,
@@ -53,7 +53,7 @@ def record_schema(program: Program) -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"records of {program.name}",
         "description": program.description,
-        "oneOf": [_event(p.event) for p in program.probes],
+        "oneOf": [_event(p.event) if p.aggregate is None else _row(p.aggregate) for p in program.probes],
     }
 
 
@@ -93,6 +93,53 @@ def _event(event: Event) -> Schema:
                 "description": f"name of the errno that kept `{field.record_key}` from being read; then it is null",
             }
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+_HITS: Schema = {"type": "integer", "minimum": 1, "description": "hits"}
+
+
+def _row(aggregate: Aggregate) -> Schema:
+    """What one key has in one interval: the times, the key as an event has it, and what was counted."""
+    row = _event(aggregate.key)
+    keys, names = row["properties"], row["required"]
+    assert isinstance(keys, dict) and isinstance(names, list)
+    probe = keys.pop("probe")
+    time = _integer(64, signed=False)
+    begins = time | {"description": "beginning of the interval: nanoseconds, CLOCK_MONOTONIC"}
+    own: dict[str, Schema] = {"count": _HITS}
+    required = ["count"]
+    if aggregate.buckets:
+        end: Schema = {"type": ["integer", "null"]}
+        bucket = {
+            "type": "object",
+            "properties": {
+                "from": end | {"description": "the least value in it; null: there is none"},
+                "to": end | {"description": "the least value above it; null: there is none"},
+                "count": _HITS,
+            },
+            "required": ["from", "to", "count"],
+            "additionalProperties": False,
+        }
+        own["buckets"] = {"type": "array", "items": bucket, "minItems": 1, "maxItems": aggregate.buckets}
+        required.append("buckets")
+    elif aggregate.value is not None:
+        function = aggregate.function
+        value = aggregate.value
+        number: Schema = {"type": "integer"}
+        if function == "avg":
+            number = {"type": "number"}
+            own["sum"] = {"type": "integer", "description": f"the sum of `{value.record_key}`"}
+        elif function in ("min", "max"):
+            number = _integer(8 * value.size, signed=aggregate.signed)
+        number["description"] = f"the {function} of `{value.record_key}`"
+        if function in ("sum", "avg"):
+            number = {"anyOf": [number, {"type": "null"}]}
+            why = f"why there is no {function}: more than 2^32 values were counted on one processor"
+            own[f"{function}_error"] = {"const": "EOVERFLOW", "description": why}
+        own[function] = number
+        required.append(function)
+    properties = {"probe": probe, "from": begins, "to": time | {"description": "end of the interval"}, **keys, **own}
+    return row | {"properties": properties, "required": ["probe", "from", "to", *names[1:], *required]}
 
 
 def _context(field: Field) -> Schema:

@@ -67,7 +67,7 @@ def faults(description: Description, record: bytes, rng: random.Random) -> bytes
 
 def compare(program: Program, folder: Path, rng: random.Random) -> None:
     description = described(program)
-    records = [random_record(rng.choice(description.probes).event, rng, cut=True) for _ in range(RECORDS)]
+    records = [random_record(rng.choice(description.streaming).event, rng, cut=True) for _ in range(RECORDS)]
     records += [faults(description, r, rng) for r in records]
     data = b"".join(struct.pack("<I", len(r)) + r for r in records)
     said = isolated("-c", DRIVER, module_of(program, folder), data=data)

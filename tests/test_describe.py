@@ -158,12 +158,12 @@ def test_what_is_no_description(text: str) -> None:
 
 
 def test_another_version() -> None:
-    assert code_of(json.dumps(small() | {"specc": 2})) == "SP462"
+    assert code_of(json.dumps(small() | {"specc": 3})) == "SP462"
 
 
 def test_random_damage_is_a_finding_or_a_description() -> None:
     random_ = random.Random(os.environ["SPECC_SEED"])
-    texts = [describe(program_of(case)) for case in ("structs", "options", "user")]
+    texts = [describe(program_of(case)) for case in ("structs", "options", "user", "aggregates")]
     words = ["0", "1", "-1", "null", "true", '""', "[]", "{}", '"long"', "99999999999999999999", "1e9", "[[[["]
     refused = 0
     for _ in range(3000):

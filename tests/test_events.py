@@ -271,7 +271,7 @@ def check_against_c(program: Program, includes: str, tmp_path: Path, rng: random
     ]
     lines += ["while (fread(&n, 4, 1, stdin)) {", "memcpy(r, &n, 4);", "switch (n) {"]
     hows: dict[int, list[str]] = {}
-    for probe in description.probes:
+    for probe in description.streaming:
         event = probe.event
         hows[event.number] = []
         lines.append(f"case {event.number}: fread(r + 4, sizeof(struct {event.name}) - 4, 1, stdin);")
@@ -306,7 +306,7 @@ def check_against_c(program: Program, includes: str, tmp_path: Path, rng: random
     binary = tmp_path / "oracle"
     # Not optimised: gcc 12 at -O1 copies some unions by a member with padding, and loses what the other members have there.
     subprocess.run(["gcc", "-O0", "-w", "-D__user=", "-I", tmp_path, "-o", binary, source, "-lquadmath"], check=True)
-    inputs = [random_record(rng.choice(description.probes).event, rng, cut=True) for _ in range(records)]
+    inputs = [random_record(rng.choice(description.streaming).event, rng, cut=True) for _ in range(records)]
     said = subprocess.run([binary], input=b"".join(inputs), stdout=subprocess.PIPE, check=True).stdout
     answers = iter(said.decode().splitlines())
     decoder = Decoder(description, stacks_of(description))

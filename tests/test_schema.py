@@ -67,7 +67,8 @@ def properties(rule: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any],
     elif isinstance(rule, dict):
         for keyword in ("properties", "patternProperties"):
             for name, inner in rule.get(keyword, {}).items():
-                required = name in rule.get("required", ()) or {"required": [name]} in rule.get("oneOf", ())
+                choices = [*rule.get("oneOf", ()), *(rule.get("anyOf", ()) if path.endswith("/aggregate") else ())]
+                required = name in rule.get("required", ()) or {"required": [name]} in choices
                 yield f"{path}/{name}", inner, required
         for keyword, inner in rule.items():
             if keyword not in ("examples", "default", "enum"):
@@ -271,6 +272,7 @@ BEYOND_A_SCHEMA = {
         "where",
     ),
     *("missing_headers", "targets_paths"),
+    *("aggregate", "aggregate_steps"),
 }
 
 

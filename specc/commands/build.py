@@ -184,6 +184,7 @@ class Run:
         """The front end of each spec, drawn by the compilers as they become free."""
         from pathlib import Path
 
+        from specc.diagnostics import Stop
         from specc.pipeline import Session, emit_all, front
 
         session = Session(self.compiler, [Path(b) for b in self.options.btf])
@@ -200,7 +201,11 @@ class Run:
             if len(self.report.diagnostics) > before:
                 job.spec = None  # a warning is told at every build
             job.made = (program, surveys) if surveys is not None else None
-            job.texts = emit_all(program, self.emit)
+            try:
+                job.texts = emit_all(program, self.emit)
+            except Stop as problem:
+                self.report.diagnostics.append(problem.diagnostic)
+                continue
             yield job, job.texts.name, job.texts.c_text
 
     def finish(self) -> int:

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -17,6 +17,9 @@ from specc.diagnostics import Location, Report, Stop, stop
 
 if TYPE_CHECKING:
     from specc.describe import Description
+    from specc.events import Writer
+    from specc.events.cells import Interval
+    from specc.events.decoder import StacksOf
     from specc.run.session import Counts, Session
 
 _ELF: Final = b"\x7fELF"
@@ -98,6 +101,7 @@ def _run(data: bytes, options: argparse.Namespace, format_: str, report: Report)
     from specc.run.session import open_session
 
     description = description_of(data, options.program)
+    _check_aggregates(description, options, format_)
     filters = Filters(options.pid, options.comm, options.cgroup)
     require_stacks(format_, description)
     wanted = Options(options.attach, filters, options.force, options.verbose, spec_places(options))
@@ -135,6 +139,8 @@ def _stream(session: Session, description: Description, options: argparse.Namesp
             output = open(options.output, "w", encoding="utf-8", newline="")  # noqa: SIM115
         except OSError as problem:
             return _cannot_write(options, problem)
+    offset = time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    stacks = open_stacks(session)
     try:
         width = shutil.get_terminal_size((0, 0)).columns if output.isatty() else None
         writer = open_writer(
@@ -144,15 +150,16 @@ def _stream(session: Session, description: Description, options: argparse.Namesp
             colour=colour_wanted(output),
             width=width,
             symbol=_symbols(description) if format_ == "table" else None,
-            stacks=open_stacks(session),
-            wall_offset_ns=time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC),
+            stacks=stacks,
+            wall_offset_ns=offset,
         )
         with stop_signals() as signals:
             drop_privileges(session.counts, keep=LOOKING_AT_PROCESSES if "user_stack" in description.stack_maps else ())
             _say(f"attached {_plural(len(description.probes), 'probe')}")
             limits = Limits(options.count, options.duration, options.pid)
             fd = output.fileno() if _is_pipe(output) else None
-            received = stream(session, writer, limits, signals, output=fd, say=_say)
+            tell = _teller(description, writer, output, format_, stacks, wall_offset_ns=offset, width=width)
+            received = stream(session, writer, limits, signals, output=fd, say=_say, tell=tell)
             if received.reason != "pipe":
                 writer.close()
             counts = session.counts()
@@ -166,7 +173,11 @@ def _stream(session: Session, description: Description, options: argparse.Namesp
             _say(
                 "returns that the kernel had no room to note are not counted: this kernel tells of them only with --attach legacy"
             )
-        _say(f"received {received.events}, lost {counts.lost}{_missed(counts)}{_limited(counts)}")
+        counted = f", counted {received.hits}" if description.aggregated else ""
+        _say(
+            f"received {received.events}{counted}, lost {counts.lost}{_full(counts)}{_missed(counts)}{_limited(counts)}"
+            f"{_unread(counts)}"
+        )
     finally:
         if options.output is not None:
             output.close()
@@ -221,6 +232,56 @@ def _missed(counts: Counts) -> str:
 
 def _limited(counts: Counts) -> str:
     return f", left out {counts.limited} (limit)" if counts.limited else ""
+
+
+def _full(counts: Counts) -> str:
+    return f" ({_plural(counts.full, 'hit')} of new keys found the map full)" if counts.full else ""
+
+
+def _unread(counts: Counts) -> str:
+    return f", {_plural(counts.unread, 'hit')} had a value that could not be read" if counts.unread else ""
+
+
+def _check_aggregates(description: Description, options: argparse.Namespace, format_: str) -> None:
+    """Raises Stop for what makes no sense with aggregates."""
+    if not description.aggregated:
+        return
+    name = description.aggregated[0].name
+    if format_ in ("arrow", "parquet", "folded"):
+        raise stop("SP475", f"the format {format_} is for events, and `{name}` counts in the kernel", None,
+                   help="take `--format jsonl` or `csv`")  # fmt: skip
+    ends = description.streaming or any(p.aggregate and p.aggregate.every for p in description.aggregated)
+    if options.count is not None and not ends:
+        raise stop("SP476", "`--count` would never be reached: nothing here makes events or has intervals", None,
+                   help="add `every` to an `aggregate`, or take `--duration`")  # fmt: skip
+
+
+def _teller(
+    description: Description,
+    writer: Writer,
+    output: IO[str],
+    format_: str,
+    stacks: StacksOf,
+    *,
+    wall_offset_ns: int,
+    width: int | None,
+) -> Callable[[Sequence[Interval]], None]:
+    """What writes the intervals of aggregates, and says what is in none where the format has no place for that."""
+    if not description.aggregated:
+        return lambda _: None
+    from specc.events.intervals import lost_words, open_intervals
+
+    inner = open_intervals(
+        writer, output, colour=colour_wanted(output), width=width, wall_offset_ns=wall_offset_ns, stacks=stacks
+    )  # fmt: skip
+
+    def tell(intervals: Sequence[Interval]) -> None:
+        inner.tell(intervals)
+        for interval in intervals if format_ != "table" else ():
+            if words := lost_words(interval):
+                _say(f"{interval.probe.name}: {words}")
+
+    return tell
 
 
 def _is_pipe(stream: IO[str]) -> bool:

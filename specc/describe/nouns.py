@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from specc.ir import Event, PathNeed, Places, Role, Target
+from specc.ir import Aggregate, Event, PathNeed, Places, Role, Target
 from specc.noun import dataclass, replace
 from specc.prototype import Prototype
 
 VERSION: Final = 1
+AGGREGATING: Final = 2  # the version of a description with aggregates, which an older reader must not take for events
 SECTION: Final = ".specc"  # of the object; a string table, which every loader passes over
 
 
@@ -31,7 +32,8 @@ class ProbeDescription:
     `entry` is the program that saves the arguments of a call for `symbol` to take at its return. `declaration` is the
     prototype that the places were computed from, and `used` names the arguments (and "return") that are recorded. `at`
     are the constants that tell the programs their arguments' places, where these are set before the load. `trampoline`
-    is another way to make the same event: one of the two is loaded. `paths` are followed in the kernel's types.
+    is another way to make the same event: one of the two is loaded. `paths` are followed in the kernel's types. With
+    `aggregate`, no event leaves the kernel.
     """
 
     name: str
@@ -46,6 +48,14 @@ class ProbeDescription:
     at: Places | None = None
     trampoline: TrampolineDescription | None = None
     paths: tuple[PathNeed, ...] = ()
+    aggregate: Aggregate | None = None
+
+    @property
+    def key(self) -> Event:
+        """What the cells of an aggregate are told apart by, as an event: the fields that come first."""
+        assert self.aggregate is not None
+        size = self.aggregate.key.size
+        return replace(self.aggregate.key, fields=tuple(f for f in self.event.fields if f.offset < size))
 
     def by_trampoline(self) -> ProbeDescription:
         """The probe with its other program in place of the first."""
@@ -62,6 +72,20 @@ class Description:
     buffer: str
     buffer_size: int
     probes: tuple[ProbeDescription, ...]
+
+    @property
+    def streaming(self) -> tuple[ProbeDescription, ...]:
+        """The probes that make events."""
+        return tuple(p for p in self.probes if p.aggregate is None)
+
+    @property
+    def aggregated(self) -> tuple[ProbeDescription, ...]:
+        """The probes that count in the kernel."""
+        return tuple(p for p in self.probes if p.aggregate is not None)
+
+    @property
+    def phases_map(self) -> str:
+        return f"{self.name}_phases"
 
     @property
     def events_map(self) -> str:

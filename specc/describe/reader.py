@@ -12,7 +12,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final, TypeVar
 
-from specc.describe.nouns import SECTION, VERSION, Description, ProbeDescription, TrampolineDescription
+from specc.describe.aggregate import aggregate_of
+from specc.describe.nouns import AGGREGATING, SECTION, VERSION, Description, ProbeDescription, TrampolineDescription
 from specc.diagnostics import stop
 from specc.ir import CONTEXT, STACKS, Event, Field, Names, PathNeed, PlaceConstant, Places, Role, Target
 from specc.prototype import (
@@ -75,10 +76,10 @@ def parse_description(text: str) -> Description:
     try:
         root = _Damage.mapping(json.loads(text))
         version = _take(root, "specc", int)
-        if version != VERSION:
+        if version not in (VERSION, AGGREGATING):
             raise stop(
                 "SP462",
-                f"the object's description has version {version}, and this specc reads version {VERSION}",
+                f"the object's description has version {version}, and this specc reads versions up to {AGGREGATING}",
                 None,
                 help="build the object with this specc, or run it with the specc that built it",
             )
@@ -144,6 +145,8 @@ class _Reader:
         size = _size(row, "size")
         fields = tuple(_with_padding([self._field(_Damage.mapping(f)) for f in _take(row, "fields", list)], size))
         _check_fields(fields, size)
+        event = Event(_take(row, "event", str), name, number, size, fields)
+        aggregate = _maybe(row, "aggregate", dict)
         return ProbeDescription(
             name,
             _take(row, "kind", str),
@@ -153,10 +156,11 @@ class _Reader:
             _maybe(row, "entry", str),
             self._declaration(row["declaration"]) if row.get("declaration") is not None else None,
             tuple(_take({"used": u}, "used", str) for u in _take(row, "used", list)),
-            Event(_take(row, "event", str), name, number, size, fields),
+            event,
             self._places(_take(row, "places", dict)) if row.get("places") is not None else None,
             self._trampoline(_take(row, "trampoline", dict)) if row.get("trampoline") is not None else None,
             tuple(self._path(_Damage.mapping(p)) for p in _maybe(row, "paths", list) or ()),
+            aggregate_of(aggregate, event) if aggregate is not None else None,
         )
 
     def _path(self, row: dict[str, Json]) -> PathNeed:

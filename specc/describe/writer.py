@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from specc.describe.nouns import VERSION
-from specc.ir import Field, Names, PathNeed, Places, Probe, Program, Role, Target
+from specc.describe.nouns import AGGREGATING, VERSION
+from specc.ir import Aggregate, Field, Names, PathNeed, Places, Probe, Program, Role, Target
 from specc.prototype import (
     FLOATS,
     INTS,
@@ -38,7 +38,11 @@ def describe(program: Program) -> str:
     types = _Types()
     names = list(dict.fromkeys(f.names for p in program.probes for f in p.event.fields if f.names is not None))
     probes = [_probe(p, types, names) for p in program.probes]
-    head = [f'"specc": {VERSION}', f'"name": {_dump(program.name)}', f'"buffer": {_dump(program.buffer)}']
+    head = [
+        f'"specc": {AGGREGATING if program.aggregated else VERSION}',
+        f'"name": {_dump(program.name)}',
+        f'"buffer": {_dump(program.buffer)}',
+    ]
     head.append(f'"buffer_size": {program.buffer_size}')
     rows, joined = ",\n".join(_dump(t) for t in types.table), ",\n".join(probes)
     named = ",\n".join(map(_names, names))
@@ -74,6 +78,7 @@ def _probe(probe: Probe, types: _Types, names: list[Names]) -> str:
         "places": _places(probe.at, types) if probe.at else None,
         "trampoline": _trampoline(probe.trampoline, types) if probe.trampoline else None,
         "paths": [_path(f.need, types) for f in probe.followings if f.relocated] or None,
+        "aggregate": _aggregate(probe.aggregate) if probe.aggregate else None,
         "event": probe.event.name,
         "size": probe.event.size,
     }
@@ -88,7 +93,14 @@ def _target(target: Target) -> Json:
 
 def _broken(head: str) -> str:
     """A probe's own line, with its declaration on another: the text is C that a person reads."""
-    for key in (', "declaration": ', ', "used": ', ', "places": ', ', "trampoline": ', ', "paths": '):
+    for key in (
+        ', "declaration": ',
+        ', "used": ',
+        ', "places": ',
+        ', "trampoline": ',
+        ', "paths": ',
+        ', "aggregate": ',
+    ):
         head = head.replace(key, key.replace(" ", "\n", 1), 1)
     return head
 
@@ -107,6 +119,21 @@ def _declaration(prototype: Prototype, types: _Types) -> Json:
 
 def _trampoline(other: Probe, types: _Types) -> Json:
     row = {"kind": other.kind, "symbol": other.symbol, "places": _places(other.at, types) if other.at else None}
+    return {k: v for k, v in row.items() if v is not None}
+
+
+def _aggregate(a: Aggregate) -> Json:
+    row = {
+        "function": a.function,
+        "symbol": a.symbol,
+        "value": a.value.name if a.value is not None else None,
+        "by": list(a.by),
+        "key": a.key.size,
+        "owned": a.owned or None,
+        "every": a.every,
+        "most": a.most,
+        "steps": [a.low, a.step, a.steps] if a.steps else None,
+    }
     return {k: v for k, v in row.items() if v is not None}
 
 

@@ -29,6 +29,11 @@ class Decoder:
         self.description = description
         self.events = tuple(Compiled(p.name, p.event, stacks.get(p.name, {})) for p in description.probes)
 
+    @property
+    def streaming(self) -> tuple[Compiled, ...]:
+        """Those of which there are records; what is aggregated stays in the kernel."""
+        return tuple(e for e, p in zip(self.events, self.description.probes, strict=True) if p.aggregate is None)
+
     def decode(self, record: bytes | memoryview) -> dict[str, Any]:
         """One record. Raises Stop for bytes that no probe of this object can have made."""
         return self.event_of(record).build(record)

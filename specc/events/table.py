@@ -45,7 +45,7 @@ Symbol: TypeAlias = Callable[[int], str | None]
 _BOLD, _DIM, _RED, _OFF = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[0m"
 
 
-class _Column:
+class Column:
     """A column: its title, how a value is shown, and the width that its values have needed so far. What is shown is the
     record's value, or its bytes, where `raw` says which."""
 
@@ -86,7 +86,7 @@ class TableWriter:
         self._colour = colour
         self._width = width
         self._offset = wall_offset_ns
-        self._columns: dict[int, list[_Column]] = {}
+        self._columns: dict[int, list[Column]] = {}
         self._headers: dict[int, tuple[int, tuple[int, ...]]] = {}  # per event: after which line, and the widths then
         self._lines = 0
 
@@ -111,20 +111,11 @@ class TableWriter:
         number = event.event.number
         columns = self._columns.get(number)
         if columns is None:
-            columns = self._columns[number] = self._columns_of(event)
-        shown = []
-        failed = set()
-        for position, column in enumerate(columns):
-            error = values.get(f"{column.key}_error")
-            if error is not None:
-                failed.add(position)
-            value = values[column.key]
-            if column.raw is not None and value is not None:
-                value = bytes(record[column.raw])
-            text = f"!{error}" if error is not None else column.show(value)
-            text += "…" if f"{column.key}_truncated" in values else ""
+            several = len(self._decoder.streaming) > 1
+            columns = self._columns[number] = self.columns_of(event, several=several)
+        shown, failed = self.cells(columns, values, record)
+        for column, text in zip(columns, shown, strict=True):
             column.width = max(column.width, len(text))
-            shown.append(text)
         widths = tuple(c.width for c in columns)
         since, before = self._headers.get(number, (-_HEADER_EVERY, ()))
         rows = self._broken(widths)
@@ -133,11 +124,11 @@ class TableWriter:
             out += titles
             self._lines += len(titles)
             self._headers[number] = (self._lines, widths)
-        lines = self._aligned(columns, shown, rows, failed) + self._frames(event, values)
+        lines = self._aligned(columns, shown, rows, failed) + self.frames(event, values)
         out += lines
         self._lines += len(lines)
 
-    def _frames(self, event: Compiled, values: dict[str, Any]) -> list[str]:
+    def frames(self, event: Compiled, values: dict[str, Any]) -> list[str]:
         """Stack traces, a frame a line under their row; those of the kernel, which was called last, first."""
         lines: list[str] = []
         for slot in (s for s in event.slots if s.field.role is Role.STACK):
@@ -149,6 +140,27 @@ class TableWriter:
             texts = map(printable, frames) if isinstance(frames, list) else [f"{slot.key} {frames}"]
             lines += [_INDENT + (f"{_DIM}{text}{_OFF}" if self._colour else text) for text in texts]
         return lines
+
+    def cells(
+        self, columns: list[Column], values: dict[str, Any], record: bytes | memoryview
+    ) -> tuple[list[str], set[int]]:
+        """What is shown of a record's values, and which of them are errors."""
+        shown = []
+        failed = set()
+        for position, column in enumerate(columns):
+            error = values.get(f"{column.key}_error")
+            if error is not None:
+                failed.add(position)
+            value = values[column.key]
+            if column.raw is not None and value is not None:
+                value = bytes(record[column.raw])
+            text = f"!{error}" if error is not None else column.show(value)
+            shown.append(text + ("…" if f"{column.key}_truncated" in values else ""))
+        return shown, failed
+
+    def interrupted(self) -> None:
+        """Something else was written between the rows: headers come anew."""
+        self._headers.clear()
 
     def _broken(self, widths: tuple[int, ...]) -> list[range]:
         """Which columns go on which line."""
@@ -164,7 +176,7 @@ class TableWriter:
         return [*lines, range(start, len(widths))]
 
     def _aligned(
-        self, columns: list[_Column], cells: list[str], rows: list[range], failed: set[int], *, heading: bool = False
+        self, columns: list[Column], cells: list[str], rows: list[range], failed: set[int], *, heading: bool = False
     ) -> list[str]:
         lines = []
         for row in rows:
@@ -178,41 +190,43 @@ class TableWriter:
             lines.append(((_INDENT if row.start else "") + _GAP.join(parts)).rstrip())
         return lines
 
-    def _columns_of(self, event: Compiled) -> list[_Column]:
+    def columns_of(self, event: Compiled, *, several: bool = False) -> list[Column]:
+        """The columns of an event, or of a key; with `several` events, one that tells which it is."""
         columns = []
-        if len(self._decoder.events) > 1:
-            widest = max(len(e.probe) for e in self._decoder.events)
-            columns.append(_Column("PROBE", "probe", printable, widest, right=False))
-        return columns + [self._column(slot) for slot in event.slots if slot.field.role is not Role.STACK]
+        if several:
+            widest = max(len(e.probe) for e in self._decoder.streaming)
+            columns.append(Column("PROBE", "probe", printable, widest, right=False))
+        return columns + [self.column(slot) for slot in event.slots if slot.field.role is not Role.STACK]
 
-    def _column(self, slot: Slot) -> _Column:
+    def column(self, slot: Slot) -> Column:
+        """How a value of events, or of keys, is shown."""
         if slot.field.role is Role.CONTEXT:
             name = slot.key
             if name == "timestamp":
-                return _Column("TIME", name, self._time, _WIDEST[name], right=False)
+                return Column("TIME", name, self._time, _WIDEST[name], right=False)
             if name == "comm":
-                return _Column("COMM", name, _or_absent(printable), _WIDEST[name], right=False)
-            return _Column(name.upper(), name, _or_absent(str), _WIDEST.get(name, 0), right=True)
+                return Column("COMM", name, _or_absent(printable), _WIDEST[name], right=False)
+            return Column(name.upper(), name, _or_absent(str), _WIDEST.get(name, 0), right=True)
         assert slot.field.type is not None
         ctype, format_ = slot.field.type, slot.field.format
         address = shown_address(ctype, format_, slot.field.size)
         if address is not None:
             raw = slice(slot.field.offset, slot.field.offset + address)
             spell = partial(address_text, format_ or "")
-            return _Column(slot.key, slot.key, _or_absent(spell), 0, right=False, raw=raw)
+            return Column(slot.key, slot.key, _or_absent(spell), 0, right=False, raw=raw)
         if slot.field.names is not None:
-            return _Column(slot.key, slot.key, _or_absent(_plain), 0, right=False)
+            return Column(slot.key, slot.key, _or_absent(_plain), 0, right=False)
         if format_ == "symbol" and self._symbol is not None:
-            return _Column(slot.key, slot.key, _or_absent(partial(_symbolic, self._symbol)), 0, right=False)
+            return Column(slot.key, slot.key, _or_absent(partial(_symbolic, self._symbol)), 0, right=False)
         if format_ == "char" and isinstance(bare(ctype), Array):
-            return _Column(slot.key, slot.key, _or_absent(_text), 0, right=False)
+            return Column(slot.key, slot.key, _or_absent(_text), 0, right=False)
         if slot.field.length is not None and slot.field.c_type != "char":
-            return _Column(slot.key, slot.key, _or_absent(str), 0, right=False)
+            return Column(slot.key, slot.key, _or_absent(str), 0, right=False)
         kind = bare(decay(ctype))
         numeric = isinstance(kind, Int | Enum | Float) and format_ in (None, "dec", "errno", "duration", "size", "port")
         if isinstance(kind, Enum) and kind.members and format_ is None:
             numeric = False
-        return _Column(slot.key, slot.key, _or_absent(shower(ctype, format_)), 0, right=numeric)
+        return Column(slot.key, slot.key, _or_absent(shower(ctype, format_)), 0, right=numeric)
 
     def _time(self, ns: int) -> str:
         whole = ns + self._offset

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import IO, Any, Final, TypeAlias
 
@@ -129,12 +129,13 @@ class LineWriter:
 
 
 class CsvWriter:
-    """The header goes out with the first call, even if it brings no record."""
+    """The header goes out with the first call, even if it brings no record. `more` are columns of what is no record."""
 
-    def __init__(self, decoder: Decoder, stream: IO[Any]) -> None:
+    def __init__(self, decoder: Decoder, stream: IO[Any], more: Iterable[str] = ()) -> None:
         self._decoder = decoder
         self._out = Output(stream)
-        self.columns: Sequence[str] = list(dict.fromkeys(c for e in decoder.events for c in e.csv_columns()))
+        own = [c for e in decoder.streaming for c in e.csv_columns()]
+        self.columns: Sequence[str] = list(dict.fromkeys((*own, *more)))
         self._headed = False
 
     def write(self, records: Iterable[bytes | memoryview]) -> int:
@@ -143,6 +144,11 @@ class CsvWriter:
         if len(batch):
             self._out.text("".join(lines_of(self._decoder, batch, self._spell)))
         return len(batch)
+
+    def rows(self, rows: Iterable[Mapping[str, str]]) -> None:
+        """Rows of cells by the names of their columns."""
+        self._head()
+        self._out.text("".join(",".join(row.get(c, "") for c in self.columns) + "\n" for row in rows))
 
     def flush(self) -> None:
         self._head()

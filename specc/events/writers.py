@@ -55,7 +55,7 @@ def open_writer(
         case "csv":
             from specc.events.text import CsvWriter
 
-            return CsvWriter(decoder, stream)
+            return CsvWriter(decoder, stream, _aggregate_columns(description))
         case "table":
             from specc.events.table import TableWriter
 
@@ -70,6 +70,14 @@ def open_writer(
             return _columnar(format, decoder, stream)
         case _:
             raise ValueError(f"no format {format!r}")
+
+
+def _aggregate_columns(description: Description) -> list[str]:
+    if not description.aggregated:
+        return []
+    from specc.events.intervals import csv_columns
+
+    return [c for p in description.aggregated for c in csv_columns(p)]
 
 
 def require(format: str) -> None:

@@ -89,6 +89,9 @@ def spec_changes(old: LockedSpec, new: LockedSpec) -> list[EventChange]:
         if probe.number != now.number:
             text = f"its events have the number {now.number}, they had {probe.number}"
             found.append(EventChange(new.path, probe.name, "", "renumbered", True, text))
+        if probe.aggregate != now.aggregate:
+            text = f"it gives {now.aggregate or 'events'}, it gave {probe.aggregate or 'events'}"
+            found.append(EventChange(new.path, probe.name, "", "retyped", True, text))
         found += _field_changes(new.path, probe, now)
     added = [probe for probe in new.probes if probe.name not in before]
     return found + [EventChange(new.path, p.name, "", "added", False, "the probe is new") for p in added]

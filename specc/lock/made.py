@@ -52,6 +52,7 @@ def _locked_probe(probe: Probe, survey: Survey | None) -> LockedProbe:
         targets,
         probe.event.size,
         tuple(_fields(probe.event)),
+        probe.aggregate.title if probe.aggregate is not None else "",
     )
 
 

@@ -41,7 +41,8 @@ class LockedField:
 
 @dataclass(frozen=True, slots=True)
 class LockedProbe:
-    """`code` is the kernel's function, or the file and symbol; `build` the build id of the file, empty where none counts."""
+    """`code` is the kernel's function, or the file and symbol; `build` the build id of the file, empty where none counts;
+    `aggregate` what is counted in place of events, empty where nothing is."""
 
     name: str
     number: int
@@ -51,6 +52,7 @@ class LockedProbe:
     targets: tuple[LockedTarget, ...]
     size: int
     fields: tuple[LockedField, ...]
+    aggregate: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,8 @@ def spec_lines(spec: LockedSpec) -> list[str]:
             lines.append(f"    on {_text(target.name)}" if target.name else "    declared")
             lines.append(f"      prototype {_text(target.prototype)}" if target.prototype else "      nowhere")
             lines += [f"      at {_name(name)}: {place}" for name, place in target.places]
+        if probe.aggregate:
+            lines.append(f"    aggregate {_text(probe.aggregate)}")
         lines.append(f"    event of {probe.size} bytes")
         for f in probe.fields:
             kind = "field" if f.bit is None else f"optional {f.bit}"
@@ -78,6 +80,7 @@ _LINES: Final = {
     "prototype": r"      prototype (.+)",
     "nowhere": r"      nowhere()",
     "at": rf"      at {_NAME}: (.+)",
+    "aggregate": r"    aggregate (.+)",
     "event": r"    event of (\d{1,9}) bytes",
     "field": rf"      field (\d{{1,9}}) (\d{{1,9}}) {_NAME}: (.+)",
     "optional": rf"      optional (\d{{1,2}}) (\d{{1,9}}) (\d{{1,9}}) {_NAME}: (.+)",
@@ -95,6 +98,7 @@ class _Target:
 class _Probe:
     head: list[str]
     build: str = ""
+    aggregate: str = ""
     size: int = 0
     targets: list[_Target] = field(default_factory=list)
     fields: list[LockedField] = field(default_factory=list)
@@ -145,6 +149,8 @@ def _add(specs: list[_Spec], kind: str, words: list[str]) -> None:
             specs[-1].probes.append(_Probe(words))
         case "build":
             specs[-1].probes[-1].build = words[0]
+        case "aggregate":
+            specs[-1].probes[-1].aggregate = words[0]
         case "on" | "declared":
             specs[-1].probes[-1].targets.append(_Target(words[0]))
         case "prototype" | "nowhere":
@@ -166,7 +172,9 @@ def _spec(spec: _Spec) -> LockedSpec:
 def _probe(probe: _Probe) -> LockedProbe:
     number, name, kind, code = probe.head
     targets = tuple(LockedTarget(t.name, t.prototype, tuple(t.places)) for t in probe.targets)
-    return LockedProbe(name, int(number), kind, code, probe.build, targets, probe.size, tuple(probe.fields))
+    return LockedProbe(
+        name, int(number), kind, code, probe.build, targets, probe.size, tuple(probe.fields), probe.aggregate
+    )
 
 
 def _unquote(word: str | None) -> str:

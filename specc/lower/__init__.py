@@ -47,10 +47,12 @@ def _check_symbols(spec: Spec, probes: list[Probe], report: Report) -> None:
         f"{spec.name}_{n}" for n in ("events", "lost", "pid", "comm", "by_cgroup", "cgroup", "spans")
     )
     taken |= dict.fromkeys(f"{spec.name}_{whose}_stacks" for probe in probes for whose in probe.stacks)
+    taken |= dict.fromkeys([f"{spec.name}_phases"] if any(p.aggregate for p in probes) else [])
     taken["specc_description"] = None
     for probe in probes:
         names = [probe.symbol] + ([probe.entry.symbol, probe.entry.map] if probe.entry else [])
         names += [probe.at.symbol] if probe.at else []
+        names += [f"{probe.symbol}_{n}" for n in ("0", "1", "add", "cell", "empty")] if probe.aggregate else []
         names += _condition_names(probe)
         names += [f.symbol for f in probe.followings]
         if other := probe.trampoline:

@@ -45,9 +45,15 @@ def check_fields(
 
 
 def check_room(spec: Spec, probe: ProbeSpec, event: Event, now: Captured, report: Report) -> bool:
-    used = 8 * now.capture.slots + (event.size if spec.buffer.kind == "perf" else 0)
+    used = 8 * now.capture.slots + (event.size if spec.buffer.kind == "perf" or probe.aggregate is not None else 0)
     if used <= _STACK_BYTES:
         return True
+    if probe.aggregate is not None:
+        report.error(
+            "SP289", f"what `{probe.name.text}` aggregates takes {used} bytes of the program's stack, on which it is put "
+            f"together, of {_STACK_BYTES}", probe.aggregate.where, help="use fewer keys, or shorter strings",
+        )  # fmt: skip
+        return False
     report.error(
         "SP304",
         f"the event of `{probe.name.text}` has {event.size} bytes, too many for a perf buffer: it is put together on "
@@ -60,7 +66,7 @@ def check_room(spec: Spec, probe: ProbeSpec, event: Event, now: Captured, report
 
 def check_test(spec: Spec, probe: ProbeSpec, event: Event, test: Condition, now: Captured, report: Report) -> bool:
     """What is tested is copied to the stack, as what is recorded is, and as is an event for a perf buffer."""
-    used = event.size if spec.buffer.kind == "perf" else 0
+    used = event.size if spec.buffer.kind == "perf" or probe.aggregate is not None else 0
     used += 8 * (test.capture.slots + now.capture.slots + test.capture.words) + 80 * bool(test.texts)
     if used <= _STACK_BYTES:
         return True

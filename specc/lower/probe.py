@@ -14,6 +14,7 @@ from specc.ir import (
     Store,
     Target,
 )
+from specc.lower.aggregates import aggregate_of, key_first
 from specc.lower.arguments import select
 from specc.lower.captures import PROCESS_REGISTERS, Captured, Slots, Wanted, capture, capture_moving
 from specc.lower.checks import check_fields, check_room, check_test
@@ -32,9 +33,13 @@ from specc.trampoline import trampoline_problem
 def lower_probe(spec: Spec, probe: ProbeSpec, number: int, known: Resolved | None, report: Report) -> Probe | None:
     symbol = f"{spec.name}_{probe.name.text}"
     made = _make(spec, probe, number, known, symbol, None, report)
+    if made is not None and probe.aggregate is not None:
+        aggregate = aggregate_of(spec, probe, made.event, known, report)
+        made = replace(made, aggregate=aggregate) if aggregate is not None else None
     if made is None or known is None or not probe.best:
         return made
-    return replace(made, trampoline=_by_trampoline(spec, probe, known, symbol, made.event))
+    twin = _by_trampoline(spec, probe, known, symbol, made.event)
+    return replace(made, trampoline=replace(twin, aggregate=made.aggregate) if twin is not None else None)
 
 
 def _by_trampoline(spec: Spec, probe: ProbeSpec, known: Resolved, symbol: str, event: Event) -> Probe | None:
@@ -64,7 +69,7 @@ def _make(
         return None
     recorded = {v.name for v in values}
     values = values + [v for v in asked.values if v.name not in recorded] if asked is not None else values
-    contexts = tuple(w.text for w in spec.fields)
+    contexts = tuple(w.text for w in spec.fields) if probe.aggregate is None else probe.aggregate.contexts
     at_return = probe.kind in RETURN_KINDS
     saves = at_return and probe.kind not in TRAMPOLINE_KINDS
     slots = PROCESS_REGISTERS if probe.kind in SYSCALL_KINDS else Slots()
@@ -96,6 +101,7 @@ def _make(
         stores = unfailing(event, now) + stores
     else:
         event = event_of(spec, probe, number, contexts, values, now, saved, moved=moved is not None)
+        event = event if probe.aggregate is None else key_first(probe, event)
         if not check_fields(probe, event, values, frozenset(moved.places.room if moved else ()), report):
             return None
     if not check_room(spec, probe, event, now, report):

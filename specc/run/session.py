@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Final
 
-from specc.buffers import Reader, open_buffer
+from specc.buffers import NoEvents, Reader, open_buffer
 from specc.describe import Description, ProbeDescription
 from specc.diagnostics import Diagnostic, Location, Report, Severity, Stop
 from specc.libbpf import LibbpfError, Library, Object
 from specc.locate import UserPlace, UserTargets
 from specc.noun import dataclass, field, replace
+from specc.run.aggregates import Collector
 from specc.run.attach import Attacher, Attachment, NoMode
 from specc.run.fill import Filled
 from specc.run.filters import check_filters
@@ -42,7 +43,7 @@ from specc.run.user_target import check_user_code
 
 RETURN_KINDS: Final = frozenset({"kretprobe", "uretprobe", "kretsyscall"})
 _SHOWN_LOG_LINES: Final = 12
-_COUNTS: Final = 3  # members of struct specc_counts, each a __u64
+_COUNTS: Final = 7  # numbers in struct specc_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,16 @@ class Counts:
     """What no event tells of, since the programs were attached: events that found no room, returns whose entry was not
     seen or that the kernel had no room to note, hits at which the kernel was in another probe or program. Where not all
     processes are watched, `anyones` is how many of the last two the kernel counts, which it does for all. `limited` are
-    those that were more than a probe's limit."""
+    those that were more than a probe's limit. Of the lost, `full` are hits of new keys
+    that found the map of an aggregate full; `unread` hits are in no aggregate since the value could not be read."""
 
     lost: int
     missed: int
     skipped: int = 0
     anyones: int = 0
     limited: int = 0
+    full: int = 0
+    unread: int = 0
 
 
 @dataclass(slots=True)
@@ -79,6 +83,7 @@ class Session:
     filtered: bool = False  # not everyone's hits are recorded
     _unnoted: tuple[int, int] = (0, 0)
     ways: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    collector: Collector | None = None  # of a program with aggregates
 
     def __enter__(self) -> Session:
         return self
@@ -114,24 +119,26 @@ class Session:
     def counts(self) -> Counts:
         """The sum over all processors and probes."""
         width = self.library.value_size(self.lost_map)
-        lost = missed = limited = 0
+        lost = missed = limited = full = unread = 0
         late, early = self._by_kernel()
         cpus = self.library.possible_cpus()
         fds = self.thing.programs
         for number, probe in enumerate(self.description.probes):
             raw = self.library.lookup(self.lost_map, number, width * cpus)
-            for one_lost, one_missed, one_limited in _counted(raw, width):
+            for one_lost, one_missed, one_limited, *more in _counted(raw, width):
                 lost += one_lost
                 missed += one_missed
                 limited += one_limited
+                full += sum(more[:2])
+                unread += sum(more[2:])
             not_run = self.library.program_skipped(fds[probe.symbol]) or 0
             if probe.kind in RETURN_KINDS or probe.kind == "fexit":
                 late += not_run
             else:
                 early += not_run
         if self.filtered:
-            return Counts(lost, missed, 0, late + early, limited)
-        return Counts(lost, missed + late, early, 0, limited)
+            return Counts(lost + full, missed, 0, late + early, limited, full, unread)
+        return Counts(lost + full, missed + late, early, 0, limited, full, unread)
 
     @property
     def untold(self) -> bool:
@@ -255,8 +262,9 @@ def _open(data: bytes, description: Description, options: Options, report: Repor
         thing = load(library, data, description, linked, filled, options, report)
         undo.append(thing.close)
         maps, fds = thing.maps, thing.programs
-        reader = open_buffer(description.buffer, maps[description.events_map], description.buffer_size)
+        reader = _reader(description, maps)
         undo.append(reader.close)
+        collector = Collector(library, maps, description) if description.aggregated else None
         attacher = Attacher(library, options.attach)
         undo.append(attacher.close)
         session = Session(
@@ -269,6 +277,7 @@ def _open(data: bytes, description: Description, options: Options, report: Repor
             places=places,
             notes=[],
             filtered=bool(options.filters),
+            collector=collector,
         )
         undo.append(session.detach)
         for program in programs:
@@ -284,6 +293,12 @@ def _open(data: bytes, description: Description, options: Options, report: Repor
     session.notes += verified("".join(library.log))
     session.notes += [f"{kind}s are attached by {mode}" for kind, mode in attacher.modes.items()]
     return session
+
+
+def _reader(description: Description, maps: Mapping[str, int]) -> Reader:
+    if not description.streaming:
+        return NoEvents()
+    return open_buffer(description.buffer, maps[description.events_map], description.buffer_size)
 
 
 def _places_told(probe: ProbeDescription) -> str:

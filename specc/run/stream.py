@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final, Protocol
 
+from specc.events.cells import Interval
 from specc.noun import dataclass
 from specc.run.session import Session
 
@@ -45,9 +46,12 @@ class Limits:
 
 @dataclass(slots=True)
 class Received:
-    """What came. `reason` is why it ended: a signal, "count", "duration", "pipe" or "process"."""
+    """What came: events, and hits that were counted in `intervals`. `reason` is why it ended: a signal, "count",
+    "duration", "pipe" or "process"."""
 
     events: int = 0
+    intervals: int = 0
+    hits: int = 0
     reason: str = ""
 
 
@@ -84,8 +88,10 @@ def stream(
     *,
     output: int | None = None,
     say: Callable[[str], None] = lambda _: None,
+    tell: Callable[[Sequence[Interval]], None] = lambda _: None,
 ) -> Received:
-    """Write events until a limit, a signal, or the end of who reads `output` (a descriptor), and detach."""
+    """Write events until a limit, a signal, or the end of who reads `output` (a descriptor), and detach. `tell` writes the
+    intervals of aggregates."""
     received = Received()
     started = looked = time.monotonic()
     watch = _Watch(limits.pid, output)
@@ -98,7 +104,11 @@ def stream(
                 timeout = max(0, min(timeout, int(left * 1000) + 1))
                 if left <= 0:
                     received.reason = "duration"
+            if session.collector is not None and (due := session.collector.left()) is not None:
+                timeout = min(timeout, int(due * 1000) + 1)
             _take(session, writer, limits, received, timeout)
+            if session.collector is not None:
+                _tell(session.collector.due(), writer, tell, limits, received)
             now = time.monotonic()
             if signals.first is not None:
                 received.reason = received.reason or signal.Signals(signals.first).name
@@ -112,6 +122,8 @@ def stream(
         session.detach()
         if received.reason != "pipe":
             _take(session, writer, limits, received, 0)
+            if session.collector is not None and received.reason != "count":
+                _tell(session.collector.rest(), writer, tell, limits, received)
     except BrokenPipeError:
         received.reason = "pipe"
     finally:
@@ -126,15 +138,34 @@ def _take(session: Session, writer: Writer, limits: Limits, received: Received, 
     for batch in session.poll(timeout):
         records: Sequence[bytes | memoryview] = batch
         if limits.count is not None:
-            records = batch[: limits.count - received.events]
+            records = batch[: max(0, limits.count - received.events - received.intervals)]
         if records:
             received.events += writer.write(records)
             wrote = True
-        if limits.count is not None and received.events >= limits.count:
+        if limits.count is not None and received.events + received.intervals >= limits.count:
             received.reason = received.reason or "count"
             break
     if wrote:
         writer.flush()
+
+
+def _tell(
+    found: Iterator[list[Interval]],
+    writer: Writer,
+    tell: Callable[[Sequence[Interval]], None],
+    limits: Limits,
+    received: Received,
+) -> None:
+    """Write intervals, each of which is as good as an event when these are counted; no more than the count."""
+    for intervals in found:
+        if limits.count is not None and received.events + received.intervals >= limits.count:
+            return
+        tell(intervals)
+        writer.flush()
+        received.intervals += 1
+        received.hits += sum(i.hits for i in intervals)
+        if limits.count is not None and received.events + received.intervals >= limits.count:
+            received.reason = received.reason or "count"
 
 
 class _Watch:

@@ -122,6 +122,8 @@ class _Checker:
     def list(self, node: Node, items: tuple[Node, ...], rule: Rule, label: str) -> None:
         if len(items) < rule.min_items:
             self.report.error("SP108", f"{label} has no items; it needs {rule.min_items}", node.where)
+        if rule.max_items is not None and len(items) > rule.max_items:
+            self.report.error("SP108", f"{label} has {len(items)} items; {rule.max_items} are allowed", node.where)
         if rule.items is not None:
             for item in items:
                 self.node(item, rule.items, "the probe" if rule.items.name == "probe" else f"an item of {label}")

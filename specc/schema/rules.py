@@ -24,7 +24,7 @@ SCHEMA_FILE: Final = Path(__file__).parent.parent / "spec.schema.json"
 # The schema lists only what works, so that an editor offers nothing else.
 PLANNED_KINDS: Final = frozenset(("tracepoint", "usdt"))
 PLANNED: Final[Mapping[str, frozenset[str]]] = {
-    "probe": PLANNED_KINDS | {"aggregate"},
+    "probe": PLANNED_KINDS,
 }
 
 _ANNOTATIONS: Final = {"$schema", "title", "description", "default", "examples", "$defs"}
@@ -38,6 +38,7 @@ _COPIED: Final = {  # keywords whose value is used as it is, and the Rule's fiel
     "minimum": "minimum",
     "maximum": "maximum",
     "minItems": "min_items",
+    "maxItems": "max_items",
     "uniqueItems": "unique_items",
     "required": "required",
     "minProperties": "min_properties",
@@ -71,6 +72,7 @@ class Rule:
     minimum: int | None = None
     maximum: int | None = None
     min_items: int = 0
+    max_items: int | None = None
     unique_items: bool = False
     items: Rule | None = None
     properties: Mapping[str, Rule] = field(default_factory=dict)

@@ -36,6 +36,7 @@ USER_KINDS: Final = frozenset(("uprobe", "uretprobe"))
 TRAMPOLINE_KINDS: Final = frozenset(("fentry", "fexit"))
 WORD_KINDS: Final = TRAMPOLINE_KINDS | {TRACEPOINT}  # their context is an array of words, no registers
 SYSCALL_KINDS: Final = frozenset(("ksyscall", "kretsyscall"))
+AGGREGATES: Final = ("count", "sum", "avg", "min", "max", "hist", "lhist")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +105,37 @@ class LimitSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """The buckets of an lhist: `step` wide, from `low` up to `high`."""
+
+    low: int
+    high: int
+    step: int
+    where: Location
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateSpec:
+    """What is counted in place of events. `value` is None for "count"; it and `by` name fields, of which `contexts` are
+    context fields and the others among the probe's `args`. `every` is in ns; `keys` are the most that there is room for."""
+
+    function: str
+    value: Word | None
+    by: tuple[Word, ...]
+    contexts: tuple[str, ...]
+    every: int | None
+    keys: int
+    steps: Steps | None
+    where: Location
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeSpec:
     """One probe. `function` is the C function's name: for user probes the symbol without its version, None without.
 
     `args` is None when the spec has no `args`: every readable argument is wanted. `best` is for `function:`, a kprobe or
     kretprobe that may be made by a BPF trampoline instead. Of the hits one in `sample` is taken. `stack` is "kernel",
-    "user" or "both".
+    "user" or "both". With `aggregate`, `args` are what that needs.
     """
 
     name: Word
@@ -124,6 +150,7 @@ class ProbeSpec:
     condition: Condition | None = None
     sample: int | None = None
     limit: LimitSpec | None = None
+    aggregate: AggregateSpec | None = None
     stack: Word | None = None
 
     @property

@@ -20,6 +20,7 @@ from specc.diagnostics import Location, Report, Stop
 from specc.path import Path, parse_path
 from specc.schema import check, inline, schema
 from specc.source import Document, Entry, Node
+from specc.spec.aggregates import read_aggregate
 from specc.spec.nouns import (
     FUNCTION,
     KINDS,
@@ -220,8 +221,19 @@ class _Reader:
         args = None
         if "args" in entries:
             args = tuple(self.argument(item) for item in _items(entries["args"].value))
+        aggregate = None
+        stack = self.stack(entries, kind)
+        if "aggregate" in entries:
+            aggregate, args = read_aggregate(entries["aggregate"].value, args, stack, self.report)
+            if "limit" in entries:
+                self.report.error(
+                    "SP151", "`limit` is for events: what a limit left out would be missing from every count",
+                    entries["limit"].key.where, help="take `limit` away, or `aggregate`",
+                )  # fmt: skip
+        if args is not None:
             self.reserved(args, kind, word)
-            self.unique_fields(args, fields)
+            # What is aggregated has the context that it names, and no other.
+            self.unique_fields(args, fields if aggregate is None else ())
         if target is not None:
             args = self.at_entry(target, value, kind, args)
         condition = None
@@ -244,7 +256,8 @@ class _Reader:
             condition=condition,
             sample=int(_text(entries["sample"].value).removeprefix("1/")) if "sample" in entries else None,
             limit=_limit(_text(entries["limit"].value)) if "limit" in entries else None,
-            stack=self.stack(entries, kind),
+            stack=stack,
+            aggregate=aggregate,
         )
 
     def stack(self, entries: Mapping[str, Entry], kind: str) -> Word | None:
