@@ -61,12 +61,14 @@ class Names:
     """What an integer's values are called in records: each value ("enum"), or its bits ("flags").
 
     `source` is what the spec calls them: an enum, or a prefix. The values are as the field has them: cut to its width, with
-    its sign, and each has one name.
+    its sign, and each has one name. With `btf` they are out of the targets' BTF, and on all of them: who knows the kernel
+    that runs takes its names instead.
     """
 
     kind: str
     source: str
     members: tuple[tuple[str, int], ...]
+    btf: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,7 +384,8 @@ class Condition:
     """What is tested before there is an event; `text` is as the spec has it.
 
     `early` values are loaded and `first` tests are made before the capture's reads, whose results are in `statuses`; then
-    come the `late` values and the `rest`. The tests are C, made of the variables' names and of literals.
+    come the `late` values and the `rest`. The tests are C, made of the variables' names and of literals. `constants` are
+    the names in it whose values are out of the targets' BTF.
     """
 
     text: str
@@ -396,6 +399,7 @@ class Condition:
     rest: tuple[str, ...]
     texts: tuple[TestedText, ...]
     divides: bool
+    constants: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,8 @@ def _value(field: Field) -> Schema:
 
 def _named(names: Names, number: Schema) -> Schema:
     words = list({value: name for name, value in reversed(names.members)}.values())
+    if names.kind == "enum" and names.btf:  # the running kernel may have more of them
+        return {"anyOf": [{"type": "string", "pattern": r"^\w+$", "examples": words[::-1][:2]}, number]}
     if names.kind == "enum":
         return {"anyOf": [{"enum": words[::-1]}, number]}
     return {"type": "string", "pattern": r"^(0|\w+(\|\w+)*)$", "examples": words[::-1][:2]}

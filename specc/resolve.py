@@ -47,8 +47,10 @@ def resolve(spec: Spec, sources: Sources, report: Report, surveys: list[Survey] 
             continue
         if known is not None:
             source = portable_source(known.prototype, Path(spec.path).parent)
+            on = {known.target: known.prototype} | {e.target: e.prototype for e in known.elsewhere}
+            kernels = partial(_kernels, probe, spec, sources)
             words = Vocabulary(
-                index, partial(sources.macros, spec), partial(_kernels, probe, spec, sources), known.prototype
+                index, partial(sources.macros, spec), kernels, known.prototype, on if known.target else {}
             )
             found[probe.name.text] = replace(
                 known,

@@ -450,6 +450,11 @@ def test_what_specs_need(folder: Path) -> None:
         done = specc("btf", "vmlinuz", "--spec", "specs/c.yaml", "-o", "c.btf", cwd=folder)
         assert done == Done(0, "", "")
         assert (open_btf(folder / "c.btf").enum("mode") is None) == (option == "flags: S_")
+    (folder / "specs" / "c.yaml").write_text(
+        "specc: 1\nname: c\nprobes: [{kprobe: vfs_read, args: [p], where: file == R_OK}]\n"
+    )
+    assert specc("btf", "vmlinuz", "--spec", "specs/c.yaml", "-o", "c.btf", cwd=folder) == Done(0, "", "")
+    assert open_btf(folder / "c.btf").constant("R_OK") == 1
     (folder / "specs" / "b.yaml").write_text("specc: 1\nname: b\nprobes:\n  - kprobe: vfs_raed\n    args: [file]\n")
     assert "SP234" in specc("btf", "vmlinuz", "--spec", "specs/b.yaml", cwd=folder).err
     (folder / "specs" / "b.yaml").write_text("specc: 1\nname: b\nprobes: 3\n")

@@ -16,6 +16,7 @@ from specc.ir import Names, Program
 from specc.lower.shown import agreed, agreed_type, in_width
 from specc.pipeline import Session, front
 from specc.prototype import INT, LONG, UCHAR, UINT, ULONG, Enum, Int, Member, Record, bare
+from specc.records import record_schema
 
 SCHAR = Int("signed char", 1, True, "int")
 
@@ -148,11 +149,11 @@ def test_what_kernels_agree_on(on: Any, kept: Any, left: list[str]) -> None:
     assert agreed(on) == (tuple(kept), left)
 
 
-def kernel(path: Path, zones: list[tuple[str, int]]) -> Path:
+def kernel(path: Path, zones: list[tuple[str, int]], prefix: str = "FOLL_") -> Path:
     writer = Writer()
     zone = writer.enum("zone", zones)
     writer.typedef("zone_t", zone)
-    writer.enum("", [("FOLL_WRITE", 1), ("FOLL_PIN", 1 << 19), ("GOLL_NO", 2)])
+    writer.enum("", [(f"{prefix}WRITE", 1), (f"{prefix}PIN", 1 << 19), ("GOLL_NO", 2)])
     number = writer.int("int", 4, signed=True)
     wide = writer.int("unsigned long", 8, signed=False)
     writer.func(
@@ -171,10 +172,10 @@ def test_of_one_kernel(tmp_path: Path) -> None:
     args = "{zone: {enum: zone}}, {number: {enum: zone_t}}, {flags: {flags: FOLL_}}, {at: {deref: true, enum: zone}}"
     program, said = compiled(tmp_path, args, old)
     assert said == ""
-    assert names(program, "zone") == Names("enum", "zone", tuple(OLD))
-    assert names(program, "number") == Names("enum", "zone_t", tuple(OLD))
-    assert names(program, "flags") == Names("flags", "FOLL_", (("FOLL_WRITE", 1), ("FOLL_PIN", 1 << 19)))
-    assert names(program, "at") == Names("enum", "zone", tuple(OLD))
+    assert names(program, "zone") == Names("enum", "zone", tuple(OLD), btf=True)
+    assert names(program, "number") == Names("enum", "zone_t", tuple(OLD), btf=True)
+    assert names(program, "flags") == Names("flags", "FOLL_", (("FOLL_WRITE", 1), ("FOLL_PIN", 1 << 19)), btf=True)
+    assert names(program, "at") == Names("enum", "zone", tuple(OLD), btf=True)
 
 
 def test_of_several_kernels(tmp_path: Path) -> None:
@@ -182,9 +183,10 @@ def test_of_several_kernels(tmp_path: Path) -> None:
     btf = (kernel(tmp_path / "6.1.btf", OLD), kernel(tmp_path / "6.12.btf", NEW))
     program, said = compiled(tmp_path, "{zone: {enum: zone}}, {zone: {as: plain}}, {flags: {flags: FOLL_}}", *btf)
     assert said.splitlines()[0] == (
-        "t.yaml:6:26: SP294 warning: `zone` is not alike on all targets; these values are recorded as numbers"
+        "t.yaml:6:26: SP294 warning: `zone` is not alike on all targets; these values are numbers for readers that do not "
+        "know which kernel runs"
     )
-    assert names(program, "zone") == Names("enum", "zone", (("DMA", 0), ("NORMAL", 1)))
+    assert names(program, "zone") == Names("enum", "zone", (("DMA", 0), ("NORMAL", 1)), btf=True)
     assert program is not None
     plain = program.probes[0].event.field("plain").type
     assert plain is not None and bare(plain) == Enum("zone", 4, False, (("DMA", 0), ("NORMAL", 1)))
@@ -195,7 +197,47 @@ def test_of_several_kernels(tmp_path: Path) -> None:
     assert made.members[0].type == Enum("zone", 4, False, (("DMA", 0), ("NORMAL", 1)))
     assert agreed_type(inner, [inner]) is inner
     same, said = compiled(tmp_path, "{zone: {enum: zone}}", btf[0], kernel(tmp_path / "6.6.btf", OLD))
-    assert (names(same, "zone"), said) == (Names("enum", "zone", tuple(OLD)), "")
+    assert (names(same, "zone"), said) == (Names("enum", "zone", tuple(OLD), btf=True), "")
+
+
+def test_a_kernel_that_lacks_the_names(tmp_path: Path) -> None:
+    """Linux 6.1 has macros `FOLL_`, which are not in BTF, and 6.12 an enum, with other values: no name is right on both."""
+    new = kernel(tmp_path / "6.12.btf", OLD)
+    old = kernel(tmp_path / "6.1.btf", OLD, prefix="NO_FOLL_")
+    for targets in ((old, new), (new, old)):
+        program, said = compiled(tmp_path, "{flags: {flags: FOLL_}}", *targets)
+        assert names(program, "flags") == Names("flags", "FOLL_", (), btf=True)
+        assert said.splitlines()[0] == (
+            "t.yaml:6:28: SP294 warning: `FOLL_` is not in the BTF of 6.1: its values are numbers there, and for readers "
+            "that do not know which kernel runs"
+        )
+        assert program is not None
+        schema = record_schema(program)["oneOf"][0]["properties"]["flags"]  # type: ignore[index]
+        assert schema["type"] == "string" and schema["examples"] == []
+
+
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        ("flags & FOLL_PIN", "`FOLL_PIN` is not the same on all targets"),
+        ("zone == LAST", "`LAST` is not the same on all targets"),
+        ("zone == DEVICE", "`DEVICE` is not the same on all targets"),
+    ],
+)
+def test_a_condition_on_what_targets_disagree_on(test: str, said: str, tmp_path: Path) -> None:
+    """Also on a constant of the argument's own enum, which is the first target's."""
+    btf = (kernel(tmp_path / "6.1.btf", OLD, prefix="NO_FOLL_"), kernel(tmp_path / "6.12.btf", NEW))
+    for targets in (btf, btf[::-1]):
+        program, text = compiled(tmp_path, f"zone]\n    where: {test}\n    x-note: [", *targets)
+        assert program is None and f"SP282 {said}" in text, text
+    constant = {"FOLL_PIN": "on 6.1 it is not there; on 6.12 it is 524288", "LAST": "on 6.1 it is 2; on 6.12 it is 3",
+                "DEVICE": "on 6.1 it is not there; on 6.12 it is 2"}[test.split()[-1]]  # fmt: skip
+    report = Report()
+    front(tmp_path / "t.yaml", Session(find_compiler, btf), report)
+    assert report.diagnostics[0].notes == (constant,)
+    program, text = compiled(tmp_path, "zone]\n    where: zone == NORMAL && flags != FOLL_WRITE\n    x-note: [", btf[1])
+    assert text == "" and program is not None and program.probes[0].condition is not None
+    assert program.probes[0].condition.constants == (("NORMAL", 1), ("FOLL_WRITE", 1))
 
 
 @pytest.mark.parametrize(

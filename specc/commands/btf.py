@@ -80,12 +80,14 @@ def _words(lists: Iterable[str]) -> list[str]:
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     """What the probes of specs want of a kernel's BTF. `read_as` are types that arguments are read as and enums that name
-    values, `prefixes` what such constants begin with: those that this BTF does not have come from elsewhere."""
+    values, `prefixes` what such constants begin with, and `tested` are names in conditions, constants among them: those that
+    this BTF does not have come from elsewhere."""
 
     functions: tuple[str, ...] = ()
     tracepoints: tuple[str, ...] = ()
     read_as: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
+    tested: tuple[str, ...] = ()
 
 
 def _from_specs(named: list[str], report: Report) -> _Wanted:
@@ -98,6 +100,7 @@ def _from_specs(named: list[str], report: Report) -> _Wanted:
     tracepoints: list[str] = []
     read_as: list[str] = []
     prefixes: list[str] = []
+    tested: list[str] = []
     for path in find_specs(named, report):
         try:
             spec = read_spec(load(path), report)
@@ -107,13 +110,14 @@ def _from_specs(named: list[str], report: Report) -> _Wanted:
         for probe in spec.probes if spec is not None else ():
             if probe.kind in KERNEL_KINDS and probe.function is not None:
                 (tracepoints if probe.kind == TRACEPOINT else functions).append(probe.function.text)
+                tested += probe.tested
                 for argument in probe.args or ():
                     if argument.type is not None:
                         read_as.append(argument.type.text)
                     for names in (argument.enum, argument.flags):
                         if names is not None:
                             (prefixes if names.text.endswith("_") else read_as).append(names.text)
-    return _Wanted(tuple(functions), tuple(tracepoints), tuple(read_as), tuple(dict.fromkeys(prefixes)))
+    return _Wanted(tuple(functions), tuple(tracepoints), tuple(read_as), tuple(dict.fromkeys(prefixes)), tuple(tested))
 
 
 def _running_module(name: str) -> Path:
@@ -165,7 +169,17 @@ def _part(
     types = there(types, lambda name: types_named(btf, name), report)
     types += there(wanted.read_as, lambda name: types_named(btf, name), None)
     tracepoints = there(wanted.tracepoints, lambda name: find_tracepoint(btf, name) or tracepoint(btf, name), report)
-    return None if report.failed else part_of(btf, functions, types, tracepoints, wanted.prefixes)
+    if report.failed:
+        return None
+    constants = [name for name in dict.fromkeys(wanted.tested) if _is_constant(btf, name)]
+    return part_of(btf, functions, types, tracepoints, [*wanted.prefixes, *constants])
+
+
+def _is_constant(btf: Btf, name: str) -> bool:
+    try:
+        return btf.constant(name) is not None
+    except Stop:
+        return True  # of several values, which the part must have too
 
 
 def _whole(btf: Btf, found: Found) -> bytes:

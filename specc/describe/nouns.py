@@ -33,7 +33,8 @@ class ProbeDescription:
     prototype that the places were computed from, and `used` names the arguments (and "return") that are recorded. `at`
     are the constants that tell the programs their arguments' places, where these are set before the load. `trampoline`
     is another way to make the same event: one of the two is loaded. `paths` are followed in the kernel's types. With
-    `aggregate`, no event leaves the kernel.
+    `aggregate`, no event leaves the kernel. `constants` are names in its condition, with the values that they have in the
+    program, out of the BTF that it was compiled for.
     """
 
     name: str
@@ -49,6 +50,7 @@ class ProbeDescription:
     trampoline: TrampolineDescription | None = None
     paths: tuple[PathNeed, ...] = ()
     aggregate: Aggregate | None = None
+    constants: tuple[tuple[str, int], ...] = ()
 
     @property
     def key(self) -> Event:

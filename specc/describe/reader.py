@@ -161,6 +161,7 @@ class _Reader:
             self._trampoline(_take(row, "trampoline", dict)) if row.get("trampoline") is not None else None,
             tuple(self._path(_Damage.mapping(p)) for p in _maybe(row, "paths", list) or ()),
             aggregate_of(aggregate, event) if aggregate is not None else None,
+            tuple(_named_values(_maybe(row, "constants", list) or [])),
         )
 
     def _path(self, row: dict[str, Json]) -> PathNeed:
@@ -318,7 +319,7 @@ class _Reader:
 
     def _tabled(self, row: dict[str, Json]) -> CType:
         if "enum" in row:
-            members = [(_take({"name": n}, "name", str), _take({"value": v}, "value", int)) for n, v in _pairs(row)]
+            members = list(_named_values(_take(row, "members", list)))
             size = _size(row, "size")
             _Damage.unless(size in (0, 1, 2, 4, 8), "an enum has a size that no integer has")
             return Enum(_maybe(row, "enum", str), size, _take(row, "signed", bool), tuple(members))
@@ -362,15 +363,15 @@ def _scalar(row: dict[str, Json]) -> int:
 def _names(row: dict[str, Json]) -> Names:
     kind = _take(row, "kind", str)
     _Damage.unless(kind in ("enum", "flags"), f"`{kind}` is no way to name values")
-    members = tuple((_take({"name": n}, "name", str), _take({"value": v}, "value", int)) for n, v in _pairs(row))
+    members = tuple(_named_values(_take(row, "members", list)))
     _Damage.unless(all(name and name.isprintable() for name, _ in members), "a name is no text for a person")
-    return Names(kind, _take(row, "source", str), members)
+    return Names(kind, _take(row, "source", str), members, row.get("btf") is True)
 
 
-def _pairs(row: dict[str, Json]) -> Iterator[tuple[Json, Json]]:
-    for pair in _take(row, "members", list):
+def _named_values(pairs: list[Json]) -> Iterator[tuple[str, int]]:
+    for pair in pairs:
         _Damage.unless(isinstance(pair, list) and len(pair) == 2, "an enumerator is not a name and a value")
-        yield pair[0], pair[1]
+        yield _take({"name": pair[0]}, "name", str), _take({"value": pair[1]}, "value", int)
 
 
 def _with_padding(fields: list[Field], size: int) -> Iterator[Field]:

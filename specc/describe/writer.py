@@ -61,7 +61,8 @@ def _names(names: Names) -> str:
     members = [_dump(list(m)) for m in names.members]
     lines = [", ".join(members[i : i + _ON_A_LINE]) for i in range(0, len(members), _ON_A_LINE)]
     broken = ",\n".join(lines)
-    return f'{{"kind": {_dump(names.kind)}, "source": {_dump(names.source)}, "members": [{broken}]}}'
+    btf = '"btf": true, ' if names.btf else ""
+    return f'{{"kind": {_dump(names.kind)}, "source": {_dump(names.source)}, {btf}"members": [{broken}]}}'
 
 
 def _probe(probe: Probe, types: _Types, names: list[Names]) -> str:
@@ -75,6 +76,7 @@ def _probe(probe: Probe, types: _Types, names: list[Names]) -> str:
         "entry": probe.entry.symbol if probe.entry else None,
         "declaration": _declaration(probe.prototype, types) if probe.prototype else None,
         "used": list(probe.used),
+        "constants": _constants(probe),
         "places": _places(probe.at, types) if probe.at else None,
         "trampoline": _trampoline(probe.trampoline, types) if probe.trampoline else None,
         "paths": [_path(f.need, types) for f in probe.followings if f.relocated] or None,
@@ -85,6 +87,12 @@ def _probe(probe: Probe, types: _Types, names: list[Names]) -> str:
     fields = ",\n".join(_dump(_field(f, types, names)) for f in probe.event.fields if f.role is not Role.PADDING)
     head = _dump({k: v for k, v in row.items() if v is not None})[:-1]
     return f'{_broken(head)}, "fields": [\n{fields}\n]}}'
+
+
+def _constants(probe: Probe) -> Json:
+    """Names in its condition that mean what they mean in the targets' BTF."""
+    named = probe.condition.constants if probe.condition is not None else ()
+    return [list(c) for c in named] or None
 
 
 def _target(target: Target) -> Json:

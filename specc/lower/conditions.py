@@ -48,6 +48,7 @@ class Asked:
     tests: tuple[Test, ...]
     values: tuple[Value, ...]
     users: frozenset[str]  # arguments whose strings are in a process's memory
+    constants: tuple[tuple[str, int], ...]  # out of BTF
 
 
 def ask(probe: ProbeSpec, known: Resolved | None, report: Report) -> Asked | None:
@@ -57,7 +58,7 @@ def ask(probe: ProbeSpec, known: Resolved | None, report: Report) -> Asked | Non
     tests = check(probe.condition, names.meaning, report)
     if tests is None:
         return None
-    return Asked(tuple(tests), tuple(names.values.values()), frozenset(names.users))
+    return Asked(tuple(tests), tuple(names.values.values()), frozenset(names.users), tuple(names.constants.items()))
 
 
 class _Names:
@@ -67,6 +68,7 @@ class _Names:
         self.report = report
         self.values: dict[str, Value] = {}
         self.users: set[str] = set()
+        self.constants: dict[str, int] = {}
 
     def meaning(self, name: str, where: Location) -> Meaning | None:
         """An argument goes before the context, as the inner scope does in C, and both before constants."""
@@ -90,10 +92,17 @@ class _Names:
             return Meaning("", IntType(4, True), value=_WORDS[name])
         if name == "NULL":
             return Meaning("", IntType(8, False, pointer=True), value=0)
-        value = self.known.constant(name) if self.known is not None and self.known.constant is not None else None
-        if value is not None:
+        found = self.known.constant(name) if self.known is not None and self.known.constant is not None else None
+        if isinstance(found, tuple):
+            value, of_btf = found
+            if of_btf:
+                self.constants[name] = value
             fits = next(k for k in ((4, True), (4, False), (8, True), (8, False)) if value < 1 << (8 * k[0] - k[1]))
             return Meaning("", IntType(8, True) if value < -(1 << 31) else IntType(*fits), value=value)
+        if found is not None:
+            self.report.error("SP282", f"`{name}` is not the same on all targets", where, notes=[found],
+                              help="write the number that is meant, and where: in a spec for each")  # fmt: skip
+            return None
         self.unknown(name, where, arguments)
         return None
 
@@ -233,6 +242,7 @@ def condition(
     return Condition(
         probe.condition.text, f"{symbol}_wanted", tested.capture, tested.statuses, contexts, tuple(early), first,
         tuple(late), rest, tuple(texts), any("quotient(" in t or "remainder(" in t for t in first + rest),
+        asked.constants,
     )  # fmt: skip
 
 

@@ -56,7 +56,8 @@ class Resolved:
     build: str | None = None  # of the ELF file whose debug information the prototype or the places are from
     # What an enum's values are called, or the constants with a prefix; None when there are none, which is reported.
     constants: Find | None = None
-    constant: Callable[[str], int | None] | None = None  # of an enum constant or a macro, for conditions
+    # The value of an enum constant or a macro, for conditions, and whether it is out of BTF; or why it has none.
+    constant: Callable[[str], tuple[int, bool] | str | None] | None = None
     complete: Complete | None = None  # the members of records that the prototype only names
 
 

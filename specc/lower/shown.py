@@ -19,8 +19,19 @@ from specc.spec import KERNEL_KINDS, RETURN_KINDS, ArgumentSpec, ProbeSpec, Word
 
 Constants: TypeAlias = tuple[tuple[str, int], ...]
 
-# The constants of an enum, or with a prefix; None when there are none, which is reported.
-Find: TypeAlias = Callable[[Word, Report], Constants | None]
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """The constants of an enum, or with a prefix. Out of the targets' `btf`, those that all of them agree on; `known` has
+    those of any."""
+
+    constants: Constants
+    known: Constants
+    btf: bool = False
+
+
+# None when there are none, which is reported.
+Find: TypeAlias = Callable[[Word, Report], Called | None]
 
 MOST_NAMES: Final = 4096
 _MEANS: Final = {
@@ -69,18 +80,18 @@ def shown(
     if found is None:
         return None
     assert isinstance(kind, Int | Enum)
-    if len(found) > MOST_NAMES:
+    if len(found.known) > MOST_NAMES:
         report.error(
             "SP296", f"`{word.text}` is more than {MOST_NAMES} names, and all of them would be in the object", word.where,
             help="name an enum, or a longer prefix",
         )  # fmt: skip
         return None
-    members = in_width(found, kind, flags=option == "flags")
-    if not members:
+    if not in_width(found.known, kind, flags=option == "flags"):
         message = f"no value of `{word.text}` fits into `{spell(ctype)}`, which `{spec.name}` is"
         report.error("SP293", message, word.where)
         return None
-    return Shown(None, Names(option, word.text, members))
+    members = in_width(found.constants, kind, flags=option == "flags")
+    return Shown(None, Names(option, word.text, members, found.btf))
 
 
 def in_width(constants: Iterable[tuple[str, int]], kind: Int | Enum, *, flags: bool) -> Constants:

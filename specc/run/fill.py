@@ -28,11 +28,13 @@ _ALWAYS: Final = {"__since": 0, "__until": 0xFFFFFFFF}  # what is set here is ri
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """`settings` are bytes by their offset in the constants. `event` tells the places that they stand for."""
+    """`settings` are bytes by their offset in the constants. `event` tells the places that they stand for, and has the names
+    of the kernel that runs, of which `notes` tell."""
 
     settings: Mapping[int, bytes]
     event: Event
     misfits: tuple[Misfit, ...]
+    notes: tuple[str, ...] = ()
 
 
 def needs_of(probe: ProbeDescription) -> tuple[Need, ...]:

@@ -289,7 +289,8 @@ def _open(data: bytes, description: Description, options: Options, report: Repor
             step()
         raise
     session.notes += [f"removed the event {name} of a run that was killed" for name in leftovers]
-    session.notes += [_places_told(p) for p in description.probes if p.name in filled]
+    session.notes += [_places_told(p) for p in description.probes if p.name in filled and p.at is not None]
+    session.notes += [note for one in filled.values() for note in one.notes]
     session.notes += verified("".join(library.log))
     session.notes += [f"{kind}s are attached by {mode}" for kind, mode in attacher.modes.items()]
     return session

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 from specc.describe import ProbeDescription
 from specc.diagnostics import Diagnostic, Location, Report, Severity, Stop
+from specc.noun import replace
 from specc.prototype import Prototype, spell_prototype
 from specc.run.fill import Filled, fill, keep
+from specc.run.names import asks, changed, renamed, told
 from specc.spec import SYSCALL_KINDS, TRACEPOINT
 
 if TYPE_CHECKING:
@@ -30,11 +32,12 @@ Where = Callable[[str], Location | None]
 def settle(
     probes: Sequence[ProbeDescription], modules: Mapping[str, str], where: Where, report: Report, *, force: bool
 ) -> dict[str, Filled]:
-    """`modules` has by each probe's name the module that its function is in, "" for the kernel itself. What does not fit is refused, or with `force`
-    warned of, and then the places are those that were compiled in."""
+    """`modules` has by each probe's name the module that its function is in, "" for the kernel itself. What does not fit is
+    refused, or with `force` warned of, and then the places are those that were compiled in."""
     wanted = [p for p in probes if p.declaration is not None and p.used and p.kind not in SYSCALL_KINDS]
     kernel = _Kernel()
     filled: dict[str, Filled] = {}
+    found: dict[str, Sequence[Prototype]] = {}
     for probe in wanted:
         assert probe.function is not None and probe.declaration is not None
         try:
@@ -42,6 +45,7 @@ def settle(
         except Stop as problem:
             report.diagnostics.append(_unknown(probe, problem.diagnostic.message, where(probe.name), force=force))
             theirs = ()
+        found[probe.name] = theirs
         if (
             probe.paths
             and not _check_paths(probe, kernel, modules, where(probe.name), report, force=force)
@@ -57,7 +61,43 @@ def settle(
             one = Filled(keep(probe.at), probe.event, ())
         if one is not None:
             filled[probe.name] = one
+    for probe in probes:
+        if asks(probe):
+            btfs = kernel.btfs(modules.get(probe.name, ""))
+            one = filled.get(probe.name, Filled({}, probe.event, ()))
+            _check_constants(probe, btfs, found.get(probe.name, ()), where(probe.name), report, force=force)
+            if btfs or not force:
+                event = renamed(probe, one.event, btfs)
+                filled[probe.name] = replace(one, event=event, notes=told(probe.event, event))
     return filled
+
+
+def _check_constants(
+    probe: ProbeDescription,
+    btfs: Sequence[Btf],
+    theirs: Sequence[Prototype],
+    where: Location | None,
+    report: Report,
+    *,
+    force: bool,
+) -> None:
+    """What a condition tests by name must be what the name means here."""
+    if not probe.constants:
+        return
+    found = changed(probe, btfs, theirs[0] if len(theirs) == 1 else None)
+    if not btfs:
+        listed = ", ".join(f"`{name}`" for name, _ in probe.constants)
+        found = [f"this kernel has no BTF, which alone tells what {listed} is here"]
+    if found:
+        report.diagnostics.append(
+            Diagnostic(
+                "SP471", f"the condition of `{probe.name}` may test something else on this kernel: {found[0]}", where,
+                tuple(f"also: {f}" for f in found[1:]),
+                "events may be the wrong ones: --force was given" if force
+                else "build the spec with this kernel among its targets, or write numbers (--force runs it all the same)",
+                Severity.WARNING if force else Severity.ERROR,
+            )
+        )  # fmt: skip
 
 
 class _Kernel:
@@ -85,6 +125,15 @@ class _Kernel:
         base = self._open("vmlinux", None)
         own = self._open(module, base) if module and base is not None else None
         return own or base
+
+    def btfs(self, module: str) -> tuple[Btf, ...]:
+        """The kernel's, and that of a module; none where there is none, or where it cannot be read."""
+        try:
+            base = self._open("vmlinux", None)
+            own = self._open(module, base) if module and base is not None else None
+        except Stop:
+            return ()
+        return tuple(b for b in (base, own) if b is not None)
 
     def _open(self, name: str, base: Btf | None) -> Btf | None:
         from specc.btf import open_btf

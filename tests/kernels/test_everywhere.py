@@ -181,3 +181,21 @@ def test_a_function_of_a_module(on: Results) -> None:
         case = dataclasses.replace(MODULE_CASE, sometimes=("return",))
         check_case(case, f"{case.function}{suffix}", on.events("module"), facts, names)
     assert (on.run("module")["code"], on.run("module")["left"]) == (0, {})
+
+
+def test_names_are_those_of_the_kernel_that_runs(on: Results) -> None:
+    """Linux 6.12 has an enum with the bits' names, in which `FOLL_TOUCH` is 0x10000. Before it they were macros, which no BTF
+    tells, and `FOLL_TOUCH` was 2, which is `FOLL_GET` now: no name may be told of those kernels."""
+    _built(on)
+    result = on.run("names")
+    assert (result["code"], result["left"]) == (0, {}), result["err"]
+    found = on.events("names")["__get_user_pages"]
+    assert found
+    for event in found:
+        if on.plan.kernel.series in ("5.10", "6.1"):
+            assert event["number"] & 3 == 3 and event["gup_flags"] == hex(event["number"])
+        else:
+            assert event["number"] & 0x10001 == 0x10001
+            words = event["gup_flags"].split("|")
+            assert {"FOLL_WRITE", "FOLL_TOUCH"} <= set(words) and all(w.startswith("FOLL_") for w in words), words
+            assert "names of __get_user_pages.gup_flags (`FOLL_`): " in result["err"]
