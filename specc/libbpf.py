@@ -28,7 +28,9 @@ OLDEST: Final = (1, 1)
 SONAME: Final = "libbpf.so.1"
 
 PROG_TYPES: Final = {"kprobe": 2, "tracing": 26}  # enum bpf_prog_type
-MAP_TYPES: Final = {"perf_event_array": 4, "percpu_array": 6, "lru_hash": 9, "ringbuf": 27}  # enum bpf_map_type
+MAP_TYPES: Final = {  # enum bpf_map_type
+    "array": 2, "perf_event_array": 4, "percpu_array": 6, "lru_hash": 9, "array_of_maps": 12, "ringbuf": 27,
+}  # fmt: skip
 
 
 class _OpenOptions(Structure):
@@ -60,6 +62,19 @@ class _LoadOptions(Structure):
         ("prog_ifindex", c_uint32),
         ("kern_version", c_uint32),
         ("attach_btf_id", c_uint32),
+    )
+
+
+class _MapOptions(Structure):
+    """struct bpf_map_create_opts, as far as it is used."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("btf_fd", c_uint32),
+        ("btf_key_type_id", c_uint32),
+        ("btf_value_type_id", c_uint32),
+        ("btf_vmlinux_value_type_id", c_uint32),
+        ("inner_map_fd", c_uint32),
     )
 
 
@@ -113,6 +128,7 @@ _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "bpf_map__initial_value": (c_void_p, (c_void_p, POINTER(c_size_t))),
     "bpf_map__set_autocreate": (c_int, (c_void_p, c_bool)),
     "bpf_map__max_entries": (c_uint32, (c_void_p,)),
+    "bpf_map_create": (c_int, (c_int, c_char_p, c_uint32, c_uint32, c_uint32, POINTER(_MapOptions))),
     "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p)),
     "bpf_map_update_elem": (c_int, (c_int, c_void_p, c_void_p, c_uint64)),
     "bpf_map_delete_elem": (c_int, (c_int, c_void_p)),
@@ -210,6 +226,11 @@ class Library:
     def link_trampoline(self, program: int) -> int:
         """The link of an fentry or fexit program to its function, or of one on a tracepoint: it was loaded for it."""
         return self.check("bpf_raw_tracepoint_open", None, program)
+
+    def create_map(self, kind: str, *, value_size: int, inner: int = 0) -> int:
+        """An array map of one element: its descriptor. Of maps, with the descriptor of one like those in it."""
+        options = _MapOptions(sz=ctypes.sizeof(_MapOptions), inner_map_fd=inner)
+        return self.check("bpf_map_create", MAP_TYPES[kind], None, 4, value_size, 1, byref(options))
 
     def lookup(self, map_fd: int, key: int, size: int) -> bytes:
         """The value of an array map's element; `size` counts every CPU's, for a per-CPU map."""

@@ -2,7 +2,7 @@
 
 In: a loaded object's maps.  Out: lists of `Interval`, one list for all probes with the same `every`.
 
-    collector = Collector(library, maps, description)       # before the programs are attached
+    collector = Collector(library, maps, description, wait=barrier.wait)   # before the programs are attached
     collector.due()                                         # those whose time has come
     collector.rest()                                        # after detaching: what was counted since
 
@@ -20,7 +20,6 @@ from typing import Final
 from specc.describe import Description, ProbeDescription
 from specc.events.cells import Interval, Tally, cell_size, tally_of
 from specc.libbpf import Library
-from specc.run.system import wait_for_programs
 
 COUNTS: Final = struct.Struct("<7Q")  # struct specc_counts of a program with aggregates
 
@@ -34,7 +33,7 @@ class Collector:
         maps: Mapping[str, int],
         description: Description,
         *,
-        wait: Callable[[], None] = wait_for_programs,
+        wait: Callable[[], None],
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._library = library

@@ -26,6 +26,7 @@ from specc.locate import UserPlace, UserTargets
 from specc.noun import dataclass, field, replace
 from specc.run.aggregates import Collector
 from specc.run.attach import Attacher, Attachment, NoMode
+from specc.run.barrier import Barrier
 from specc.run.fill import Filled
 from specc.run.filters import check_filters
 from specc.run.kernel_target import (
@@ -37,7 +38,7 @@ from specc.run.kernel_target import (
     why_not_attached,
 )
 from specc.run.load import LoadedProgram, Options, Refused, load, programs_of, verified
-from specc.run.system import has_capability, missing_capabilities, raise_file_limit, wait_for_programs
+from specc.run.system import has_capability, missing_capabilities, raise_file_limit
 from specc.run.tracefs import find_tracefs, remove_leftovers
 from specc.run.user_target import check_user_code
 
@@ -75,6 +76,7 @@ class Session:
     thing: Object
     reader: Reader
     lost_map: int
+    barrier: Barrier
     attacher: Attacher
     attachments: list[Attachment] = field(default_factory=list)
     entries: list[Attachment] = field(default_factory=list)  # that save arguments for a return
@@ -105,7 +107,7 @@ class Session:
         self._unnoted = self._by_kernel()
         self.attachments.clear()
         self.entries.clear()
-        wait_for_programs()
+        self.barrier.wait()
 
     def _by_kernel(self) -> tuple[int, int]:
         """Returns, and other hits, for which the kernel says it ran no program. When that is true of an entry, it shows at
@@ -164,6 +166,7 @@ class Session:
         finally:
             self.attacher.close()
             self.reader.close()
+            self.barrier.close()
             self.thing.close()
             self.library.close()
 
@@ -258,13 +261,15 @@ def _open(data: bytes, description: Description, options: Options, report: Repor
     try:
         library = Library(verbose=options.verbose)
         undo.append(library.close)
+        barrier = Barrier(library)
+        undo.append(barrier.close)
         linked = _linked(library, programs, options)
         thing = load(library, data, description, linked, filled, options, report)
         undo.append(thing.close)
         maps, fds = thing.maps, thing.programs
         reader = _reader(description, maps)
         undo.append(reader.close)
-        collector = Collector(library, maps, description) if description.aggregated else None
+        collector = Collector(library, maps, description, wait=barrier.wait) if description.aggregated else None
         attacher = Attacher(library, options.attach)
         undo.append(attacher.close)
         session = Session(
@@ -273,6 +278,7 @@ def _open(data: bytes, description: Description, options: Options, report: Repor
             thing,
             reader,
             maps[description.lost_map],
+            barrier,
             attacher,
             places=places,
             notes=[],

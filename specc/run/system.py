@@ -17,11 +17,10 @@ from ctypes import Structure, c_char_p, c_int, c_long, c_uint32, c_uint64
 from typing import Final
 
 PERF_TYPE_TRACEPOINT: Final = 2
-_SYS_PERF_EVENT_OPEN, _SYS_MEMBARRIER, _SYS_CAPSET = 298, 324, 126  # arch/x86/entry/syscalls/syscall_64.tbl
+_SYS_PERF_EVENT_OPEN, _SYS_CAPSET = 298, 126  # arch/x86/entry/syscalls/syscall_64.tbl
 _PERF_FLAG_FD_CLOEXEC = 8
 # include/uapi/linux/perf_event.h: _IO('$', 0), _IO('$', 1), _IOW('$', 8, __u32)
 _ENABLE, _DISABLE, _SET_BPF = 0x2400, 0x2401, 0x40042408
-_MEMBARRIER_CMD_GLOBAL = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -98,16 +97,6 @@ def attach_by_ioctl(event: int, program: int) -> None:
     """Run a program at each hit of a perf event."""
     fcntl.ioctl(event, _SET_BPF, program)
     fcntl.ioctl(event, _ENABLE, 0)
-
-
-def wait_for_programs() -> None:
-    """Return when every BPF program that ran at the time of the call has ended."""
-    try:
-        _syscall(_SYS_MEMBARRIER, c_int(_MEMBARRIER_CMD_GLOBAL), c_int(0))  # synchronize_rcu() in the kernel
-    except OSError:
-        import time
-
-        time.sleep(0.02)  # it is not there with nohz_full; a program runs for microseconds
 
 
 def raise_file_limit(wanted: int) -> bool:
