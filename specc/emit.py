@@ -42,7 +42,7 @@ from specc.ir import (
     StackSlot,
     TestedText,
 )
-from specc.path import Hop, LocalTypes, access
+from specc.path import Hop, LocalTypes, access, element_pair, whole_array
 from specc.place import GENERAL_REGISTERS, NOWHERE, REGISTER_CODES
 from specc.prototype import Enum, Float, Int, bare
 
@@ -368,7 +368,7 @@ def _environment() -> Environment:
         unregistered=lambda p: p.kind in _UNREGISTERED,
     )
     environment.tests["signed_bits"] = _signed_bits
-    environment.filters.update(access=access, bits=_bits)
+    environment.filters.update(access=access, bits=_bits, element_pair=element_pair, whole_array=whole_array)
     environment.globals["ALL_BITS"] = ALL_BITS
     environment.globals["DEEPEST_STACK"] = DEEPEST_STACK
     environment.filters["text_words"] = _text_words

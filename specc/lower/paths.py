@@ -219,6 +219,11 @@ def _end(
         )  # fmt: skip
     kernel = probe.kind in KERNEL_KINDS
     ends = bare(walked.type)
+    if kernel and isinstance(ends, Array) and walked.last.accesses[-1].name is None:
+        raise stop(
+            "SP266", f"`{said(spec)}` is a row of an array of arrays, which a kernel's BTF has as one long array",
+            spec.path.where, help="name an element of it",
+        )  # fmt: skip
     users = tuple(not kernel or hop.user for hop in walked.hops)
     if wants_memory(spec):
         if walked.last.bit_width is not None:
@@ -231,7 +236,7 @@ def _end(
         found = behind(what, probe, walked.type, prototype, names, report)
         if found is None:
             return None
-        path = _following(probe, spec, walked, users, "pointer", _ADDRESS, 8, None)
+        path = _following(probe, spec, walked, users, "pointer", _ADDRESS, 0, None)
         return replace(found, path=path)
     if spec.memory is not None:
         users = (*users[:-1], spec.memory == "user")

@@ -6,7 +6,7 @@ In: text, the type that it starts from, and a function that completes records.  
     walk(Pointer(Record("struct", "file", None)), path, complete).type     # const unsigned char *
 """
 
-from specc.path.local import LocalTypes, access, root_key
+from specc.path.local import LocalTypes, access, element_pair, root_key, whole_array
 from specc.path.nouns import Access, Complete, Hop, Path, Step, Walk
 from specc.path.syntax import parse_path
 from specc.path.walk import member_names, walk
@@ -20,8 +20,10 @@ __all__ = [
     "Step",
     "Walk",
     "access",
+    "element_pair",
     "member_names",
     "parse_path",
     "root_key",
     "walk",
+    "whole_array",
 ]

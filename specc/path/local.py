@@ -26,7 +26,8 @@ _INTS = {1: "char", 2: "short", 4: "int", 8: "long long"}
 
 
 class _Member:
-    """`spelled` is a scalar's type; a record has `record` when it has a name, else `members` of its own."""
+    """`spelled` is a scalar's type, or the name of an enum; a record has `record` when it has a name, else `members` of
+    its own."""
 
     def __init__(self) -> None:
         self.spelled = ""
@@ -44,11 +45,12 @@ class LocalTypes:
         # Two records of one name that do not go together, say of a header and of BTF, are in two name spaces.
         self._spaces: list[_Space] = []
         self._space_of: dict[Hop, int] = {}
-        self._enums = 0
+        self._enums: dict[str, None] = {}
         for hop in hops:
             if hop not in self._space_of:
                 self._space_of[hop] = self._add(hop)
-        self.declarations = tuple(d for n, space in enumerate(self._spaces) for d in self._declared(space, n))
+        records = [d for n, space in enumerate(self._spaces) for d in self._declared(space, n)]
+        self.declarations = (*((f"enum {e} {{ {e}_any }};",) for e in self._enums), *records)
 
     def word(self, hop: Hop) -> str:
         return _word(root_key(hop.root), self._space_of[hop])
@@ -72,39 +74,62 @@ class LocalTypes:
             for inner in _contained(space[key].values()):
                 declare(inner)
             kind, name = key
-            opening = "typedef struct {" if kind == "typedef" else f"{kind} {name}{_suffix(number)} {{"
-            closing = f"}} {name}{_suffix(number)};" if kind == "typedef" else "};"
-            done[key] = (opening, *self._lines(space[key], number, 1), closing)
+            whole = f"{name}{_suffix(number)}"
+            # No type is without a name: over an enum that is, clang corrupts its memory (14 to 22, with -gcodeview).
+            opening = f"typedef struct {name}__type {{" if kind == "typedef" else f"{kind} {whole} {{"
+            closing = f"}} {whole};" if kind == "typedef" else "};"
+            done[key] = (opening, *self._lines(space[key], f"{name}_", number, 1), closing)
 
         for key in space:
             declare(key)
         return list(done.values())
 
-    def _lines(self, members: dict[str, _Member], number: int, depth: int) -> list[str]:
+    def _enum(self, name: str, number: int) -> str:
+        """libbpf takes an enum for another of the same name, whatever is in it, and for one without a name."""
+        word = f"{name}{_suffix(number)}"
+        self._enums[word] = None
+        return word
+
+    def _lines(self, members: dict[str, _Member], within: str, number: int, depth: int) -> list[str]:
         tabs = "\t" * depth
         lines: list[str] = []
         for name, member in members.items():
             array = "".join(f"[{n}]" for n in member.dimensions)
             if member.record is not None:
                 lines.append(f"{tabs}{_word(member.record, number)} {name}{array};")
-            elif member.spelled == "enum":
-                self._enums += 1
-                lines.append(f"{tabs}enum {{ SPECC_ENUM_{self._enums} }} {name}{array};")
+            elif member.kind == "enum":
+                lines.append(f"{tabs}enum {self._enum(member.spelled or within + name, number)} {name}{array};")
             elif member.spelled:
                 star = "" if member.spelled.endswith("*") else " "
                 lines.append(f"{tabs}{member.spelled}{star}{name}{array};")
             else:
-                lines += [f"{tabs}{member.kind} {{", *self._lines(member.members, number, depth + 1)]
-                lines.append(f"{tabs}}} {name}{array};")
+                inner = self._lines(member.members, f"{within}{name}_", number, depth + 1)
+                lines += [f"{tabs}{member.kind} {within}{name}{_suffix(number)} {{", *inner, f"{tabs}}} {name}{array};"]
         return lines
 
 
 def access(hop: Hop) -> str:
     """The member in C, as it is reached from the record."""
-    made = ""
-    for one in hop.accesses:
-        made += f"[{one.index}]" if one.name is None else f".{one.name}" if made else one.name
-    return made
+    steps = _steps(hop)
+    return ".".join(f"{name}[{indexes[0]}]" if indexes else name for name, indexes, _ in steps)
+
+
+def element_pair(hop: Hop) -> tuple[str, str] | None:
+    """Of an array's element, itself or the next one, and the one before that: as far apart as an element has bytes. None
+    when there is but one. (LLVM 14 to 22 corrupts its memory when it is asked for the size of an element itself.)"""
+    name, indexes, _ = _steps(hop)[-1]
+    outer = ".".join([*access(hop).split(".")[:-1], name])
+    array = next(bare(a.type) for a in reversed(hop.accesses) if a.name is not None)
+    count = array.count if isinstance(array, Array) else None
+    if count == 1 and not isinstance(bare(array.element) if isinstance(array, Array) else None, Array):
+        return None
+    upper = max(indexes[0], 1)
+    return f"{outer}[{upper}]", f"{outer}[{upper - 1}]"
+
+
+def whole_array(hop: Hop) -> str:
+    """The array itself that the element at the end is in."""
+    return access(hop).rpartition("[")[0]
 
 
 def _suffix(number: int) -> str:
@@ -134,15 +159,20 @@ def _contained(members: Iterable[_Member]) -> Iterable[Key]:
 
 
 def _steps(hop: Hop) -> list[tuple[str, list[int], CType]]:
-    """Members by name, the indexes that follow each, and the type that is there then."""
+    """Members by name, the index that follows, and the type that is there then.
+
+    An array of arrays is one long array, as pahole writes it into a kernel's BTF.
+    """
     found: list[tuple[str, list[int], CType]] = []
     for one in hop.accesses:
         if one.name is not None:
             found.append((one.name, [], one.type))
         else:
-            name, indexes, _ = found[-1]
-            assert one.index is not None
-            found[-1] = (name, [*indexes, one.index], one.type)
+            name, indexes, array = found[-1]
+            inner = bare(array)
+            assert one.index is not None and isinstance(inner, Array)
+            number = one.index + (indexes[0] * (inner.count or 0) if indexes else 0)
+            found[-1] = (name, [number], one.type)
     return found
 
 
@@ -171,18 +201,19 @@ def _enter(hop: Hop, space: _Space) -> None:
 
 def _made(indexes: list[int], ctype: CType) -> _Member:
     made = _Member()
-    made.dimensions = [n + 1 for n in indexes]
+    made.dimensions = [max(n, 1) + 1 for n in indexes]  # of two elements the distance is their size
     inner = bare(ctype)
-    while isinstance(inner, Array):  # an array whose address is taken
-        made.dimensions.append(1)
+    if isinstance(inner, Array):  # an array whose address is taken
+        made.dimensions = [1]
+    while isinstance(inner, Array):
         ctype = inner.element
         inner = bare(ctype)
     match inner:
         case Record(kind=kind, tag=tag):
             made.kind = kind
             made.record = (kind, tag) if tag is not None else None
-        case Enum():
-            made.spelled = "enum"
+        case Enum(tag=tag):
+            made.kind, made.spelled = "enum", tag or ""
         case Pointer():
             made.spelled = "void *"
         case Float(name=name):

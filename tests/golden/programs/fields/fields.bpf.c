@@ -101,6 +101,7 @@ static __always_inline __s32 copy_kernel_string(char *to, __u32 room, __u64 from
  * and puts the offsets of the running kernel into the programs (CO-RE).
  */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+enum state___specc { state___specc_any };
 struct inner___specc {
 	unsigned short id;
 	signed char label[1];
@@ -113,15 +114,15 @@ struct node___specc {
 	int high;
 	unsigned int level;
 	int delta;
-	enum { SPECC_ENUM_1 } state;
-	struct {
+	enum state___specc state;
+	struct node_uses___specc {
 		int counter;
 	} uses;
 	void *values;
 	void *buffer;
-	int table[2][3];
+	int table[6];
 };
-typedef struct {
+typedef struct counted__type {
 	int counter;
 } counted___specc;
 #pragma clang attribute pop
@@ -473,9 +474,9 @@ static __always_inline __s32 follow_entry_cell(__u64 from, __s32 *to)
 {
 	struct node___specc *p1 = (void *)from;
 
-	if (info(p1->table[1][2], BYTE_SIZE) != 4)
+	if ((__u64)&p1->table[5] - (__u64)&p1->table[4] != 4)
 		return OTHER_TYPE;
-	return bpf_probe_read_kernel(to, sizeof(*to), &p1->table[1][2]);
+	return bpf_probe_read_kernel(to, sizeof(*to), &p1->table[5]);
 }
 
 /* node->table */
@@ -969,4 +970,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"level\", \"at\": 68, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"status\": \"level_error\", \"place\": \"*rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 64ab5b326951091c */
+/* specc: sha256 d49c498868d0783c */
