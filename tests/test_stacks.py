@@ -21,7 +21,7 @@ from specc.elf import STT_FUNC, Symbol
 from specc.events import open_writer
 from specc.events.stacks import Frame, Stacks
 from specc.run.code_files import CodeFiles, Functions, mapped_code
-from specc.run.stacks import kernel_frames, trampoline_frames, user_frames
+from specc.run.stacks import kernel_frames, tracepoint_frames, trampoline_frames, user_frames
 from specc.run.symbols import Symbols
 
 KALLSYMS = b"""\
@@ -31,6 +31,10 @@ ffffffff81000180 T kretprobe_trampoline
 ffffffff81000200 T ksys_read
 ffffffff81000300 T traced
 ffffffff81000400 d table
+ffffffff81000500 T bpf_trace_run2
+ffffffff81000600 t __bpf_trace_sys_exit
+ffffffff81000700 T __traceiter_sys_exit
+ffffffff81000800 T work
 ffffffffa0000000 t of_module\t[some_module]
 ffffffffc0000000 t bpf_trampoline_1\t[bpf]
 """
@@ -90,6 +94,21 @@ def test_without_the_kernels_symbols() -> None:
 )
 def test_frames_behind_a_trampoline(addresses: Sequence[int], texts: list[str], symbols: Symbols) -> None:
     assert [f.text for f in trampoline_frames(raw(*addresses), symbols, "traced")] == texts
+
+
+@pytest.mark.parametrize(
+    ("addresses", "texts"),
+    [
+        ((BASE + 0x510, BASE + 0x610, BASE + 0x710, BASE + 0x810, BASE + 0x210), ["work+0x10", "ksys_read+0x10"]),
+        # A tracepoint with one program calls it directly.
+        ((BASE + 0x510, BASE + 0x610, BASE + 0x810), ["work+0x10"]),
+        ((0xFFFFFFFFC0000040, BASE + 0x510, BASE + 0x810, BASE + 0x510), ["work+0x10", "bpf_trace_run2+0x10"]),
+        ((BASE + 0x810,), ["work+0x10"]),
+        ((), []),
+    ],
+)
+def test_frames_behind_a_tracepoint(addresses: Sequence[int], texts: list[str], symbols: Symbols) -> None:
+    assert [f.text for f in tracepoint_frames(raw(*addresses), symbols)] == texts
 
 
 # --- the functions of a file ------------------------------------------------------------------------------------------

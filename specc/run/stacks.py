@@ -10,6 +10,7 @@ missing, another stack could get its id, and the events that are still to be rea
 from __future__ import annotations
 
 import errno
+import re
 import struct
 from collections.abc import Iterator
 from typing import Final
@@ -19,7 +20,7 @@ from specc.events.stacks import Frame, Read, Stacks
 from specc.ir import DEEPEST_STACK, Role
 from specc.libbpf import LibbpfError
 from specc.run.code_files import CodeFiles
-from specc.run.kernel_target import TRAMPOLINE_KINDS
+from specc.run.kernel_target import TRACEPOINT, TRAMPOLINE_KINDS
 from specc.run.session import Session
 from specc.run.symbols import Symbols, kernel_has, open_symbols
 
@@ -32,6 +33,8 @@ _TRAMPOLINES: Final = frozenset(
     {"kretprobe_trampoline", "__kretprobe_trampoline", "arch_rethook_trampoline", "return_to_handler"}
 )
 _CALLS_TRAMPOLINE: Final = (5, 9)  # what the call returns to: it is first, or behind an endbr64
+# include/trace/bpf_probe.h and include/linux/tracepoint.h: from a tracepoint to a program on it.
+_CALLS_PROGRAMS: Final = re.compile(r"bpf_trace_run\d+|__bpf_trace_\w+|__traceiter_\w+")
 _ENTRY_FIX: Final = "is_uprobe_at_func_entry"  # a function of kernels that have it
 _KNOWS_ENDBR64: Final = "ibt_save"  # of kernels with CONFIG_X86_KERNEL_IBT, without which is_endbr() is always false
 _CUT: Final = Frame(f"[at most {DEEPEST_STACK} frames]", f"[at most {DEEPEST_STACK} frames]")
@@ -56,6 +59,7 @@ def open_stacks(session: Session) -> dict[str, dict[str, Stacks]]:
         return tuple(user_frames(raw("user_stack", id), files))
 
     plain = {"kernel_stack": Stacks(_telling(kernel)), "user_stack": Stacks(_telling(user))}
+    behind_tracepoint = Stacks(_telling(lambda id: tuple(tracepoint_frames(raw("kernel_stack", id), symbols))))
     without_caller = Stacks(_telling(lambda id: _marked(user(id))))
 
     def of(probe: ProbeDescription, field: str) -> Stacks:
@@ -64,6 +68,8 @@ def open_stacks(session: Session) -> dict[str, dict[str, Stacks]]:
         if field == "kernel_stack" and probe.kind in TRAMPOLINE_KINDS:
             function = probe.function or ""
             return Stacks(_telling(lambda id: tuple(trampoline_frames(raw(field, id), symbols, function))))
+        if field == "kernel_stack" and probe.kind == TRACEPOINT:
+            return behind_tracepoint
         return plain[field]
 
     return {
@@ -113,6 +119,22 @@ def trampoline_frames(raw: bytes, symbols: Symbols | None, function: str) -> Ite
 def _addresses(raw: bytes) -> list[int]:
     addresses = [address for (address,) in struct.iter_unpack("<Q", raw)]
     return addresses[: addresses.index(0)] if 0 in addresses else addresses
+
+
+def tracepoint_frames(raw: bytes, symbols: Symbols | None) -> Iterator[Frame]:
+    """The same for a program on a tracepoint, from the code that came to the tracepoint: what lies between is the kernel's
+    way of calling programs."""
+    addresses = _addresses(raw)
+    first = 0
+    for address in addresses:
+        found = symbols.find(address) if symbols is not None else None
+        if found is None or not (found[2] == "[bpf]" or _CALLS_PROGRAMS.fullmatch(found[0])):
+            break
+        first += 1
+    rest = b"".join(a.to_bytes(8, "little") for a in addresses[first:])
+    yield from kernel_frames(rest, symbols, called=False)
+    if first and len(addresses) == DEEPEST_STACK:
+        yield _CUT
 
 
 def _kernel_frame(address: int, symbols: Symbols | None, *, returned: bool) -> Frame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,6 +68,11 @@ probes:
     raw_tracepoint: sys_exit
     args: [ret]
     where: ret < 0 && ret >= -4095 && pid == PID
+  - name: stacked
+    raw_tracepoint: sys_exit
+    args: [{regs: {field: orig_ax, as: number, format: syscall}}]
+    where: ret == -38 && pid == PID
+    stack: kernel
   - raw_tracepoint: task_rename
     args: [{comm: {as: name, string: 32}}]
     where: comm == "a-known-name-wh"
@@ -125,6 +131,11 @@ def test_known_values(compiler: str, tmp_path: Path) -> None:
     ]  # fmt: skip
     failed = of("failed", "ret")
     assert failed[failed.index(-9) :][:3] == [-9, -22, -38] and all(isinstance(r, int) and r < 0 for r in failed)
+    [stacked] = [e for e in found if e["probe"] == "stacked"]
+    assert stacked["number"] == 9999
+    stack: Any = stacked["kernel_stack"]
+    assert "bpf" not in stack[0] and "traceiter" not in stack[0], stack
+    assert any(frame.startswith("entry_SYSCALL_64") for frame in stack), stack
     assert of("task_rename", "name") == ["a-known-name-wh"]
     signals = [e for e in found if e["probe"] == "signal_generate" and e["sig"] == 18]
     assert [(e["group"], e["result"], e["specc_none"]) for e in signals] == [(1, 1, None)]  # SIGCONT is ignored
