@@ -22,7 +22,7 @@ SHF_COMPRESSED: Final = 1 << 11
 SHT_SYMTAB: Final = 2
 SHT_DYNSYM: Final = 11
 SHN_UNDEF: Final = 0
-STT_NOTYPE, STT_FUNC, STT_GNU_IFUNC = 0, 2, 10
+STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_GNU_IFUNC = 0, 1, 2, 10
 STB_LOCAL: Final = 0
 ET_EXEC, ET_DYN = 2, 3
 PT_LOAD: Final = 1
@@ -237,6 +237,15 @@ def code_address(elf: Elf, offset: int) -> int | None:
         if kind == PT_LOAD and flags & PF_X and at <= offset < at + in_file:
             return int(offset - at + start)
     return None
+
+
+def loads(elf: Elf) -> list[tuple[int, int, int, int, bool]]:
+    """What is loaded of a file: offset, address, bytes in the file, bytes in memory, and whether it is code."""
+    return [
+        (offset, start, in_file, in_memory, bool(flags & PF_X))
+        for kind, flags, offset, start, _, in_file, in_memory, _ in _segments(elf)
+        if kind == PT_LOAD
+    ]
 
 
 def is_code(elf: Elf, offset: int) -> bool:

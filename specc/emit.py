@@ -64,7 +64,10 @@ def emit(program: Program) -> str:
             program=program,
             description=describe(program).splitlines(keepends=True),
             helpers=_helpers(program, contexts),
-            task_fields=sorted(contexts & set(FALLIBLE_CONTEXT)),
+            task_fields=[
+                *sorted(contexts & set(FALLIBLE_CONTEXT)),
+                *(["space"] if any(p.space for p in _all(program)) else []),
+            ],
             uses_registers=any(not p.by_words for p in _all(program)),
             moves=_moves(program),
             fetches=_fetches(program),
@@ -85,13 +88,9 @@ def _all(program: Program) -> list[Probe]:
     return [one for p in program.probes for one in (p, p.trampoline) if one is not None]
 
 
-# Kinds whose programs are handed no registers: the kernel walks a stack from where they call it.
-_UNREGISTERED = ("fentry", "fexit", "raw_tracepoint")
-
-
 def _preempted(probe: Probe) -> bool:
     """Whether another thread can have the processor while the program runs: on a kprobe it cannot."""
-    return probe.user or probe.kind in _UNREGISTERED
+    return probe.user or probe.by_words
 
 
 def _fetches(program: Program) -> dict[str, set[str]]:
@@ -260,6 +259,7 @@ def _helpers(program: Program, contexts: set[str]) -> list[str]:
                 f"bpf_probe_read_{'user' if user else 'kernel'}" for user in (fetch.path.users if fetch.path else ())
             }
         used |= {"bpf_get_stackid"} if probe.stacks else set()
+        used |= {"bpf_get_current_task", "bpf_probe_read_kernel"} if probe.space else set()
         if probe.condition is not None:
             used |= _test_helpers(probe, probe.condition)
         timed = probe.entry.capture.stores if probe.entry else ()
@@ -365,7 +365,6 @@ def _environment() -> Environment:
         constant=lambda s: isinstance(s, Constant),
         padding=lambda f: f.role is Role.PADDING,
         preempted=_preempted,
-        unregistered=lambda p: p.kind in _UNREGISTERED,
     )
     environment.tests["signed_bits"] = _signed_bits
     environment.filters.update(access=access, bits=_bits, element_pair=element_pair, whole_array=whole_array)

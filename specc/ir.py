@@ -53,6 +53,7 @@ class Role(Enum):
     CONTEXT = "context"
     VALUE = "value"
     STACK = "stack"  # the id of a stack trace in one of the program's maps, which has its frames
+    SPACE = "space"  # what tells the address space of a process from those before and after it
     PADDING = "padding"
 
 
@@ -506,7 +507,7 @@ class Probe:
     What it attaches to is a kernel's `function`, or a `target` in an ELF file: one of them is None. `used` are the
     arguments that it records, by their names in the prototype, and "return". `trampoline` is another program that makes
     the same event, for a loader to choose. `timed` says that it wants to know the time. Of hits, one in `sample` is taken.
-    `stacks` are whose stack traces it takes.
+    `stacks` are whose stack traces it takes. With `space`, its event tells address spaces apart.
     """
 
     name: str
@@ -533,6 +534,7 @@ class Probe:
     limit: Limit | None = None
     stacks: tuple[str, ...] = ()
     aggregate: Aggregate | None = None
+    space: bool = False
 
     @property
     def by_words(self) -> bool:

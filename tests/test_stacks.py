@@ -273,3 +273,9 @@ def test_an_object_that_says_something_else_of_its_stacks() -> None:
         assert before in text
         with pytest.raises(Stop, match="is no stack"):
             parse_description(text.replace(before, after, 1))
+    for before, after in (
+        ('"as": "__u64", "role": "space"', '"as": "__u64", "count": 1, "role": "space"'), ('"name": "pid", ', '"name": "tid", ')
+    ):  # fmt: skip
+        assert before in text
+        with pytest.raises(Stop, match="tells no address space"):
+            parse_description(text.replace(before, after))

@@ -127,10 +127,13 @@ def _run(data: bytes, options: argparse.Namespace, format_: str, report: Report)
 
 def _stream(session: Session, description: Description, options: argparse.Namespace, format_: str) -> int:
     from specc.events import open_writer
+    from specc.ir import Role
     from specc.run.stacks import open_stacks
     from specc.run.stream import Limits, stop_signals, stream
     from specc.run.system import LOOKING_AT_PROCESSES, drop_privileges
+    from specc.run.user_symbols import UserSymbols
 
+    spaces = format_ == "table" and any(f.role is Role.SPACE for p in description.probes for f in p.event.fields)
     output: IO[str]
     if options.output is None:
         output = sys.stdout
@@ -150,11 +153,13 @@ def _stream(session: Session, description: Description, options: argparse.Namesp
             colour=colour_wanted(output),
             width=width,
             symbol=_symbols(description) if format_ == "table" else None,
+            in_process=UserSymbols() if spaces else None,
             stacks=stacks,
             wall_offset_ns=offset,
         )
         with stop_signals() as signals:
-            drop_privileges(session.counts, keep=LOOKING_AT_PROCESSES if "user_stack" in description.stack_maps else ())
+            looks = spaces or "user_stack" in description.stack_maps
+            drop_privileges(session.counts, keep=LOOKING_AT_PROCESSES if looks else ())
             _say(f"attached {_plural(len(description.probes), 'probe')}")
             limits = Limits(options.count, options.duration, options.pid)
             fd = output.fileno() if _is_pipe(output) else None

@@ -415,6 +415,9 @@ def _check_fields(fields: tuple[Field, ...], size: int) -> None:
         if field.role is Role.CONTEXT:
             fine = field.name in CONTEXT and (field.c_type, field.count) == CONTEXT[field.name][::2]
             _Damage.unless(fine, f"`{field.name}` is no context field")
+        if field.role is Role.SPACE:
+            fine = field.c_type == "__u64" and field.count is None and "pid" in named
+            _Damage.unless(fine, f"`{field.name}` tells no address space")
         if field.role is Role.STACK:
             fine = field.name in _STACKS and field.c_type == "__u32" and field.count is None
             fine = fine and field.status is not None and named[field.status].offset + 4 == field.offset

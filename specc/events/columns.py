@@ -78,7 +78,7 @@ def dtype(event: Compiled) -> Array:
     What numpy has no type for stays bytes: a record with bit-fields, 128-bit integers, `__float128`. A stack trace is its
     id.
     """
-    fields = [f for f in event.event.fields if f.role not in (Role.PROBE, Role.PADDING)]
+    fields = [f for f in event.event.fields if f.role not in (Role.PROBE, Role.PADDING, Role.SPACE)]
     keys = {slot.field.name: slot for slot in event.slots}
     formats = [_dtype(keys[f.name].shape, f.offset, f.size) if f.name in keys else _PLAIN[f.role] for f in fields]
     names = [f.record_key for f in fields]

@@ -31,7 +31,7 @@ from specc.events.formats import (
 from specc.events.program import Compiled
 from specc.events.shape import Slot, Value
 from specc.events.text import Output, as_batch
-from specc.ir import Role
+from specc.ir import Field, Role
 from specc.prototype import Array, CType, Enum, Float, Int, Pointer, Record, Vector, bare, decay, size_of
 
 _HEADER_EVERY: Final = 40  # lines of other things, after which a header has gone out of sight
@@ -41,15 +41,17 @@ _WIDEST: Final = {"timestamp": 15, "comm": 15, "pid": 6, "tid": 6, "ppid": 6, "c
 
 # An address in the kernel to what is there, "vfs_read+0x12"; None where that is not known.
 Symbol: TypeAlias = Callable[[int], str | None]
+# The same in a process: its number, what tells its address space, an address.
+SymbolOfProcess: TypeAlias = Callable[[int, int, int], str | None]
 
 _BOLD, _DIM, _RED, _OFF = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[0m"
 
 
 class Column:
     """A column: its title, how a value is shown, and the width that its values have needed so far. What is shown is the
-    record's value, or its bytes, where `raw` says which."""
+    record's value, or its bytes, where `raw` says which. `space` says which tell the address space of an address."""
 
-    __slots__ = ("key", "raw", "right", "show", "title", "width")
+    __slots__ = ("key", "raw", "right", "show", "space", "title", "width")
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class Column:
         *,
         right: bool,
         raw: slice | None = None,
+        space: slice | None = None,
     ) -> None:
         self.title = title
         self.key = key
@@ -67,6 +70,7 @@ class Column:
         self.width = max(width, len(title))
         self.right = right
         self.raw = raw
+        self.space = space
 
 
 class TableWriter:
@@ -79,9 +83,11 @@ class TableWriter:
         width: int | None = None,
         wall_offset_ns: int = 0,
         symbol: Symbol | None = None,
+        in_process: SymbolOfProcess | None = None,
     ) -> None:
         self._decoder = decoder
         self._symbol = symbol
+        self._in_process = in_process
         self._out = Output(stream)
         self._colour = colour
         self._width = width
@@ -154,6 +160,9 @@ class TableWriter:
             value = values[column.key]
             if column.raw is not None and value is not None:
                 value = bytes(record[column.raw])
+            if column.space is not None and value and self._in_process is not None:
+                space = int.from_bytes(record[column.space], "little")
+                value = self._in_process(values["pid"], space, value) or value
             text = f"!{error}" if error is not None else column.show(value)
             shown.append(text + ("…" if f"{column.key}_truncated" in values else ""))
         return shown, failed
@@ -196,10 +205,11 @@ class TableWriter:
         if several:
             widest = max(len(e.probe) for e in self._decoder.streaming)
             columns.append(Column("PROBE", "probe", printable, widest, right=False))
-        return columns + [self.column(slot) for slot in event.slots if slot.field.role is not Role.STACK]
+        space = next((f for f in event.event.fields if f.role is Role.SPACE), None)
+        return columns + [self.column(slot, space) for slot in event.slots if slot.field.role is not Role.STACK]
 
-    def column(self, slot: Slot) -> Column:
-        """How a value of events, or of keys, is shown."""
+    def column(self, slot: Slot, space: Field | None = None) -> Column:
+        """How a value of events, or of keys, is shown. `space` tells the address space of an event."""
         if slot.field.role is Role.CONTEXT:
             name = slot.key
             if name == "timestamp":
@@ -216,6 +226,9 @@ class TableWriter:
             return Column(slot.key, slot.key, _or_absent(spell), 0, right=False, raw=raw)
         if slot.field.names is not None:
             return Column(slot.key, slot.key, _or_absent(_plain), 0, right=False)
+        if format_ == "symbol" and space is not None:
+            where = slice(space.offset, space.offset + space.size)
+            return Column(slot.key, slot.key, _or_absent(_named_or_pointer), 0, right=False, space=where)
         if format_ == "symbol" and self._symbol is not None:
             return Column(slot.key, slot.key, _or_absent(partial(_symbolic, self._symbol)), 0, right=False)
         if format_ == "char" and isinstance(bare(ctype), Array):
@@ -235,6 +248,10 @@ class TableWriter:
 
 def _symbolic(symbol: Symbol, value: int) -> str:
     return symbol(value) or _pointer(value)
+
+
+def _named_or_pointer(value: int | str) -> str:
+    return _pointer(value) if isinstance(value, int) else printable(value)
 
 
 def _or_absent(show: Callable[[Any], str]) -> Callable[[Any], str]:

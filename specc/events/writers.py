@@ -40,11 +40,13 @@ def open_writer(
     width: int | None = None,
     wall_offset_ns: int = 0,
     symbol: Callable[[int], str | None] | None = None,
+    in_process: Callable[[int, int, int], str | None] | None = None,
     stacks: StacksOf = MappingProxyType({}),
 ) -> Writer:
     """A writer of one of FORMATS. `colour`, `width` (None: as wide as it gets) and `wall_offset_ns`, which is
     CLOCK_REALTIME - CLOCK_MONOTONIC, are the table's: the other formats give times as the kernel does. So is `symbol`,
-    which says what is at an address in the kernel. `stacks` is the Decoder's. Raises Stop when "arrow" or "parquet" lack what they need."""
+    which says what is at an address in the kernel, and `in_process`, which does for a process, its address space and an
+    address. `stacks` is the Decoder's. Raises Stop when "arrow" or "parquet" lack what they need."""
     require(format)
     decoder = Decoder(description, stacks)
     match format:
@@ -60,7 +62,13 @@ def open_writer(
             from specc.events.table import TableWriter
 
             return TableWriter(
-                decoder, stream, colour=colour, width=width, wall_offset_ns=wall_offset_ns, symbol=symbol
+                decoder,
+                stream,
+                colour=colour,
+                width=width,
+                wall_offset_ns=wall_offset_ns,
+                symbol=symbol,
+                in_process=in_process,
             )
         case "folded":
             from specc.events.folded import FoldedWriter

@@ -27,7 +27,7 @@ from specc.lower.captures import MOVING_STATUS, Captured
 from specc.lower.event import Planned, lay_out_event, lay_out_fields
 from specc.lower.nouns import RETURN, RETURN_FIELD, Value
 from specc.lower.section import section
-from specc.lower.stacks import stack_fields
+from specc.lower.stacks import space_field, stack_fields
 from specc.noun import replace
 from specc.spec import ProbeSpec, Spec
 
@@ -157,7 +157,7 @@ def event_of(
                 value.names,
             )
         )
-    planned += stack_fields(probe)
+    planned += stack_fields(probe) + space_field(probe)
     return lay_out_event(f"{spec.name}_{probe.name.text}_event", probe.name.text, number, tuple(planned))
 
 

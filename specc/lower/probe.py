@@ -23,6 +23,8 @@ from specc.lower.filling import ENTERED, entry_of, event_of, fetches_of, fixed_s
 from specc.lower.nouns import LATENCY, RETURN, Resolved
 from specc.lower.places import move
 from specc.lower.section import section
+from specc.lower.shown import check_process
+from specc.lower.stacks import wants_space
 from specc.lower.text import place_lines
 from specc.noun import replace
 from specc.place import argument_names
@@ -70,6 +72,8 @@ def _make(
     recorded = {v.name for v in values}
     values = values + [v for v in asked.values if v.name not in recorded] if asked is not None else values
     contexts = tuple(w.text for w in spec.fields) if probe.aggregate is None else probe.aggregate.contexts
+    if not check_process(probe, contexts, report):
+        return None
     at_return = probe.kind in RETURN_KINDS
     saves = at_return and probe.kind not in TRAMPOLINE_KINDS
     slots = PROCESS_REGISTERS if probe.kind in SYSCALL_KINDS else Slots()
@@ -142,6 +146,7 @@ def _make(
         sample=probe.sample,
         limit=Limit(probe.limit.text, probe.limit.most, probe.limit.ns) if probe.limit is not None else None,
         stacks=probe.stacks,
+        space=wants_space(probe),
     )
 
 

@@ -15,7 +15,7 @@ from specc.ir import ADDRESSES, Names
 from specc.lower.memory import Behind
 from specc.noun import dataclass, replace
 from specc.prototype import CType, Enum, Int, Pointer, Qualified, Record, Typedef, bare, decay, size_of, spell
-from specc.spec import KERNEL_KINDS, RETURN_KINDS, ArgumentSpec, ProbeSpec, Word
+from specc.spec import RETURN_KINDS, SYSCALL_KINDS, USER_KINDS, ArgumentSpec, ProbeSpec, Word
 
 Constants: TypeAlias = tuple[tuple[str, int], ...]
 
@@ -158,13 +158,32 @@ def _check_format(
             what = "as many bytes as another argument says" if size == 0 else f"{size} bytes"
         report.error("SP292", f"format `{format_}` is {wanted}, and `{spec.name}` is {what}", where, help=help)
         return False
-    if format_ == "symbol" and probe.kind not in KERNEL_KINDS:
-        report.error(
-            "SP105", "format `symbol` of addresses in a process is not supported by this version of specc yet", where,
-            help="use `format: pointer`",
-        )  # fmt: skip
-        return False
     return True
+
+
+def in_process(probe: ProbeSpec) -> bool:
+    """Whether `format: symbol` is about addresses in a process there, and not in the kernel."""
+    return probe.kind in USER_KINDS or probe.kind in SYSCALL_KINDS
+
+
+def check_process(probe: ProbeSpec, contexts: Sequence[str], report: Report) -> bool:
+    """An address in a process means something together with the process."""
+    wanted = [a for a in probe.args or () if a.format == "symbol"] if in_process(probe) else []
+    if probe.aggregate is not None:
+        for argument in wanted:
+            report.error(
+                "SP297", "format `symbol` of an address in a process is for events: an aggregate has the calls of many",
+                argument.option_where.get("format", argument.where), help="use `format: pointer`",
+            )  # fmt: skip
+        return not wanted
+    if "pid" in contexts:
+        return True
+    for argument in wanted:
+        report.error(
+            "SP297", "format `symbol` of an address in a process needs to know which, and `fields` has no `pid`",
+            argument.option_where.get("format", argument.where), help="add `pid` to `fields`, or use `format: pointer`",
+        )  # fmt: skip
+    return not wanted
 
 
 # --- the same enum on several kernels ---------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,7 @@ from specc.elf import (
     SHT_SYMTAB,
     STT_FUNC,
     STT_GNU_IFUNC,
+    STT_OBJECT,
     Elf,
     NotElf,
     Symbol,
@@ -36,12 +37,12 @@ ID_BYTES: Final = 20  # of a build id as the kernel has it: a shorter one is fol
 
 
 class Functions:
-    """The functions of one file, each from its first byte to its last."""
+    """The functions of one file, or what else is of the given types, each from its first byte to its last."""
 
-    def __init__(self, found: Iterable[Symbol]) -> None:
+    def __init__(self, found: Iterable[Symbol], types: Collection[int] = (STT_FUNC, STT_GNU_IFUNC)) -> None:
         by_start: dict[int, Symbol] = {}
         for symbol in found:
-            if symbol.type in (STT_FUNC, STT_GNU_IFUNC) and symbol.size and symbol.name:
+            if symbol.type in types and symbol.size and symbol.name:
                 other = by_start.get(symbol.value)
                 if other is None or _preference(symbol) < _preference(other):
                     by_start[symbol.value] = symbol
@@ -73,6 +74,7 @@ class CodeFile:
     name: str
     elf: Elf
     functions: Functions
+    data: Functions
 
     def frame(self, offset: int, *, returned: bool) -> Frame:
         """What is at an offset of the file. An address that a call `returned` to may be the next function's first: the
@@ -100,7 +102,7 @@ def read_code(path: str, name: str) -> CodeFile:
             if separate is not None and separate != path:
                 with open(separate, "rb") as file:
                     found = symbols(read_elf(file.read())) + found
-    return CodeFile(name, elf, Functions(found))
+    return CodeFile(name, elf, Functions(found), Functions(found, (STT_OBJECT,)))
 
 
 class CodeFiles:

@@ -39,6 +39,7 @@ _ENTRY_FIX: Final = "is_uprobe_at_func_entry"  # a function of kernels that have
 _KNOWS_ENDBR64: Final = "ibt_save"  # of kernels with CONFIG_X86_KERNEL_IBT, without which is_endbr() is always false
 _CUT: Final = Frame(f"[at most {DEEPEST_STACK} frames]", f"[at most {DEEPEST_STACK} frames]")
 _NO_CALLER: Final = Frame("[caller not recorded]", "[caller not recorded]")
+_PERHAPS_NO_CALLER: Final = Frame("[caller perhaps not recorded]", "[caller perhaps not recorded]")
 
 
 def open_stacks(session: Session) -> dict[str, dict[str, Stacks]]:
@@ -60,11 +61,19 @@ def open_stacks(session: Session) -> dict[str, dict[str, Stacks]]:
 
     plain = {"kernel_stack": Stacks(_telling(kernel)), "user_stack": Stacks(_telling(user))}
     behind_tracepoint = Stacks(_telling(lambda id: tuple(tracepoint_frames(raw("kernel_stack", id), symbols))))
-    without_caller = Stacks(_telling(lambda id: _marked(user(id))))
+
+    def marked(caller: Frame) -> Stacks:
+        def read(id: int) -> tuple[Frame, ...]:
+            frames = user(id)
+            return (*frames[:1], caller, *frames[1:])
+
+        return Stacks(_telling(read))
+
+    without_caller = {caller: marked(caller) for caller in (_NO_CALLER, _PERHAPS_NO_CALLER)}
 
     def of(probe: ProbeDescription, field: str) -> Stacks:
-        if field == "user_stack" and _lacks_caller(probe, session):
-            return without_caller
+        if field == "user_stack" and (caller := _missing_caller(probe, session)) is not None:
+            return without_caller[caller]
         if field == "kernel_stack" and probe.kind in TRAMPOLINE_KINDS:
             function = probe.function or ""
             return Stacks(_telling(lambda id: tuple(trampoline_frames(raw(field, id), symbols, function))))
@@ -167,20 +176,19 @@ def user_frames(raw: bytes, files: CodeFiles) -> Iterator[Frame]:
 # --- the caller of a function that a uprobe is on ---------------------------------------------------------------------
 
 
-def _lacks_caller(probe: ProbeDescription, session: Session) -> bool:
-    """Whether the kernel leaves out the caller at this probe. Frame pointers lead to it from within a function only; at
-    its first instruction the kernel must take it from the stack, and since Linux 6.12 it does, where that instruction is
-    `push %rbp`, or `endbr64` and the kernel was built to know it."""
+def _missing_caller(probe: ProbeDescription, session: Session) -> Frame | None:
+    """What stands for the caller at this probe, where the kernel leaves it out. Frame pointers lead to it from within a
+    function only; at its first instruction the kernel must take it from the stack, and since Linux 6.12 it does, where
+    that instruction is `push %rbp`, or `endbr64` and the kernel was built to know it. Some kernels before that do, which
+    nothing of them tells."""
     target, place = probe.target, session.places.get(probe.name)
     if probe.kind != "uprobe" or target is None or place is None or target.symbol is None or target.offset:
-        return False
+        return None
     with open(place.path, "rb") as file:
         file.seek(place.offset)
         first = file.read(len(_ENDBR64))
-    if first[:1] == _PUSH_RBP:
-        return not kernel_has(_ENTRY_FIX)
-    return first != _ENDBR64 or not kernel_has(_ENTRY_FIX, _KNOWS_ENDBR64)
-
-
-def _marked(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
-    return (*frames[:1], _NO_CALLER, *frames[1:])
+    if first[:1] != _PUSH_RBP and first != _ENDBR64:
+        return _NO_CALLER
+    if not kernel_has(_ENTRY_FIX):
+        return _PERHAPS_NO_CALLER
+    return None if first[:1] == _PUSH_RBP or kernel_has(_KNOWS_ENDBR64) else _NO_CALLER

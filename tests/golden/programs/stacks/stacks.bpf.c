@@ -37,7 +37,9 @@ static long (*const bpf_tail_call)(void *ctx, void *programs, __u32 index) = (vo
 static __u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;
 static long (*const bpf_get_current_comm)(void *buf, __u32 size) = (void *)16;
 static long (*const bpf_get_stackid)(void *ctx, void *map, __u64 flags) = (void *)27;
+static __u64 (*const bpf_get_current_task)(void) = (void *)35;
 static long (*const bpf_current_task_under_cgroup)(void *map, __u32 index) = (void *)37;
+static long (*const bpf_probe_read_kernel)(void *dst, __u32 size, const void *src) = (void *)113;
 static void *(*const bpf_ringbuf_reserve)(void *ring, __u64 size, __u64 flags) = (void *)131;
 static void (*const bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;
 
@@ -59,6 +61,27 @@ struct pt_regs {
 static __always_inline void fail(int *failed, int this)
 {
 	*failed |= this;
+}
+
+/* The parts of the kernel's structs that lead to the parent and the namespaces; CO-RE finds their offsets at load. */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct mm_struct {
+	unsigned long start_stack;
+};
+struct task_struct {
+	struct mm_struct *mm;
+};
+#pragma clang attribute pop
+
+static __always_inline __u64 specc_address_space(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	unsigned long start = 0;
+	struct mm_struct *mm;
+
+	if (bpf_probe_read_kernel(&mm, sizeof(mm), &task->mm) || bpf_probe_read_kernel(&start, sizeof(start), &mm->start_stack))
+		return 0;
+	return start;
 }
 
 char LICENSE[] SEC("license") = "GPL";
@@ -122,7 +145,7 @@ struct specc_counts {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 4);
+	__uint(max_entries, 5);
 	__type(key, __u32);
 	__type(value, struct specc_counts);
 } stacks_lost SEC(".maps");
@@ -392,8 +415,54 @@ int stacks_allocated(struct pt_regs *ctx)
 	return 0;
 }
 
+struct stacks_sorted_event {
+	__u32 probe; /* 3: sorted */
+	__u32 pid;
+	char comm[16];
+	__u64 count; /* unsigned long count */
+	__u64 compare; /* int (*compare)(const void *, const void *) */
+	__u64 address_space; /* where the process's stack began, which tells it from the next of this number; 0 where it has none */
+};
+_Static_assert(sizeof(struct stacks_sorted_event) == 48, "size of struct stacks_sorted_event");
+_Static_assert(__builtin_offsetof(struct stacks_sorted_event, probe) == 0, "stacks_sorted_event.probe");
+_Static_assert(__builtin_offsetof(struct stacks_sorted_event, pid) == 4, "stacks_sorted_event.pid");
+_Static_assert(__builtin_offsetof(struct stacks_sorted_event, comm) == 8, "stacks_sorted_event.comm");
+_Static_assert(__builtin_offsetof(struct stacks_sorted_event, count) == 24, "stacks_sorted_event.count");
+_Static_assert(__builtin_offsetof(struct stacks_sorted_event, compare) == 32, "stacks_sorted_event.compare");
+_Static_assert(__builtin_offsetof(struct stacks_sorted_event, address_space) == 40, "stacks_sorted_event.address_space");
+
+/* void qsort(void *base, unsigned long count, unsigned long size, int (*compare)(const void *,
+ *     const void *));
+ * declared in the spec
+ * count    rsi
+ * compare  rcx
+ */
+SEC("uprobe/libc.so.6:qsort")
+int stacks_sorted(struct pt_regs *ctx)
+{
+	__u64 thread = bpf_get_current_pid_tgid();
+	struct stacks_sorted_event *e;
+
+	keep_own_stack(ctx);
+	if (unwanted())
+		return 0;
+	e = bpf_ringbuf_reserve(&stacks_events, sizeof(*e), 0);
+	if (!e) {
+		lose(3);
+		return 0;
+	}
+	e->probe = 3;
+	e->pid = thread >> 32;
+	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	e->address_space = specc_address_space();
+	e->count = ctx->si; /* rsi */
+	e->compare = ctx->cx; /* rcx */
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
 struct stacks_freed_event {
-	__u32 probe; /* 3: freed */
+	__u32 probe; /* 4: freed */
 	__u32 pid;
 	char comm[16];
 	__s32 user_stack_error; /* 0, or the negative errno that kept user_stack from being taken */
@@ -417,10 +486,10 @@ int stacks_freed(struct pt_regs *ctx)
 		return 0;
 	e = bpf_ringbuf_reserve(&stacks_events, sizeof(*e), 0);
 	if (!e) {
-		lose(3);
+		lose(4);
 		return 0;
 	}
-	e->probe = 3;
+	e->probe = 4;
 	e->pid = thread >> 32;
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->user_stack = same_stack_id((void *)ctx, &stacks_user_stacks, BPF_F_USER_STACK, &e->user_stack_error);
@@ -471,6 +540,16 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"user_stack_error\", \"at\": 32, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"user_stack\", \"at\": 36, \"as\": \"__u32\", \"role\": \"stack\", \"status\": \"user_stack_error\"}\n"
 	"]},\n"
+	"{\"name\": \"sorted\", \"kind\": \"uprobe\", \"target\": [\"libc.so.6\", \"qsort\", 0, null], \"symbol\": \"stacks_sorted\",\n"
+	"\"declaration\": {\"name\": \"qsort\", \"result\": \"void\", \"parameters\": [[\"base\", {\"pointer\": \"void\"}], [\"count\", \"unsigned long\"], [\"size\", \"unsigned long\"], [\"compare\", {\"pointer\": {\"function\": \"int\", \"parameters\": [{\"pointer\": {\"qualified\": [\"const\"], \"of\": \"void\"}}, {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"void\"}}], \"variadic\": false}}]], \"source\": \"the spec\"},\n"
+	"\"used\": [\"count\", \"compare\"], \"event\": \"stacks_sorted_event\", \"size\": 48, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"pid\", \"at\": 4, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"comm\", \"at\": 8, \"as\": \"char\", \"count\": 16, \"role\": \"context\"},\n"
+	"{\"name\": \"count\", \"at\": 24, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long\", \"place\": \"rsi\"},\n"
+	"{\"name\": \"compare\", \"at\": 32, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": {\"function\": \"int\", \"parameters\": [{\"pointer\": {\"qualified\": [\"const\"], \"of\": \"void\"}}, {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"void\"}}], \"variadic\": false}}, \"format\": \"symbol\", \"place\": \"rcx\"},\n"
+	"{\"name\": \"address_space\", \"at\": 40, \"as\": \"__u64\", \"role\": \"space\"}\n"
+	"]},\n"
 	"{\"name\": \"freed\", \"kind\": \"uretprobe\", \"target\": [\"libc.so.6\", \"free\", 0, null], \"symbol\": \"stacks_freed\",\n"
 	"\"used\": [], \"event\": \"stacks_freed_event\", \"size\": 32, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
@@ -480,4 +559,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"user_stack\", \"at\": 28, \"as\": \"__u32\", \"role\": \"stack\", \"status\": \"user_stack_error\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 49b233716a9af53d */
+/* specc: sha256 5192f7526eb1af3e */

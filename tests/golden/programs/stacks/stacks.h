@@ -14,7 +14,8 @@ enum stacks_probe {
 	STACKS_PROBE_vfs_read = 0,
 	STACKS_PROBE_written = 1,
 	STACKS_PROBE_allocated = 2,
-	STACKS_PROBE_freed = 3,
+	STACKS_PROBE_sorted = 3,
+	STACKS_PROBE_freed = 4,
 };
 
 struct stacks_vfs_read_event {
@@ -71,8 +72,24 @@ _Static_assert(offsetof(struct stacks_allocated_event, size) == 24, "stacks_allo
 _Static_assert(offsetof(struct stacks_allocated_event, user_stack_error) == 32, "stacks_allocated_event.user_stack_error");
 _Static_assert(offsetof(struct stacks_allocated_event, user_stack) == 36, "stacks_allocated_event.user_stack");
 
+struct stacks_sorted_event {
+	__u32 probe; /* 3: sorted */
+	__u32 pid;
+	char comm[16];
+	__u64 count; /* unsigned long count */
+	__u64 compare; /* int (*compare)(const void *, const void *) */
+	__u64 address_space; /* where the process's stack began, which tells it from the next of this number; 0 where it has none */
+};
+_Static_assert(sizeof(struct stacks_sorted_event) == 48, "size of struct stacks_sorted_event");
+_Static_assert(offsetof(struct stacks_sorted_event, probe) == 0, "stacks_sorted_event.probe");
+_Static_assert(offsetof(struct stacks_sorted_event, pid) == 4, "stacks_sorted_event.pid");
+_Static_assert(offsetof(struct stacks_sorted_event, comm) == 8, "stacks_sorted_event.comm");
+_Static_assert(offsetof(struct stacks_sorted_event, count) == 24, "stacks_sorted_event.count");
+_Static_assert(offsetof(struct stacks_sorted_event, compare) == 32, "stacks_sorted_event.compare");
+_Static_assert(offsetof(struct stacks_sorted_event, address_space) == 40, "stacks_sorted_event.address_space");
+
 struct stacks_freed_event {
-	__u32 probe; /* 3: freed */
+	__u32 probe; /* 4: freed */
 	__u32 pid;
 	char comm[16];
 	__s32 user_stack_error; /* 0, or the negative errno that kept user_stack from being taken */
@@ -86,4 +103,4 @@ _Static_assert(offsetof(struct stacks_freed_event, user_stack_error) == 24, "sta
 _Static_assert(offsetof(struct stacks_freed_event, user_stack) == 28, "stacks_freed_event.user_stack");
 
 #endif
-/* specc: sha256 c8108dd770ccf914 */
+/* specc: sha256 3ade3b642fe34a60 */
