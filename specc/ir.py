@@ -34,6 +34,7 @@ CONTEXT: Final[dict[str, tuple[str, int, int | None]]] = {  # name: C type, byte
     "mntns": ("__u32", 4, None),
     "pidns": ("__u32", 4, None),
 }
+OWNER: Final = "__owner"  # of an event: the thread whose own a cell is
 ADDRESSES: Final = {"ipv4": 4, "ipv6": 16, "mac": 6}  # formats of whole structs and bytes, and how many bytes
 
 STACKS: Final = ("kernel", "user")  # whose stack; the event's field and the map are called after it

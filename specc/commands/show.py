@@ -197,6 +197,7 @@ def _spec(options: argparse.Namespace, session: Session, report: Report) -> int:
                 "kind": p.kind,
                 "function": show_json(p.prototype, p.placement) if p.prototype and p.placement else None,
                 "event": event_json(p.event),
+                **({"aggregate": p.aggregate.title} if p.aggregate is not None else {}),
             }
             for p in program.probes
         ]
@@ -206,5 +207,7 @@ def _spec(options: argparse.Namespace, session: Session, report: Report) -> int:
         sys.stdout.write(("\n" if number else "") + f"probe {probe.name} ({probe.section})\n\n")
         if probe.prototype and probe.placement:
             sys.stdout.write(show_text(probe.prototype, probe.placement) + "\n")
+        if probe.aggregate is not None:
+            sys.stdout.write(f"in place of events, {probe.aggregate.title}; it is made of\n\n")
         sys.stdout.write(show_event(probe.event))
     return FINE

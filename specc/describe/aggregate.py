@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from specc.ir import Aggregate, Event, Field, Role
+from specc.ir import OWNER, Aggregate, Event, Field, Role
 from specc.prototype import Int, bare, decay
 
 _FUNCTIONS: Final = ("count", "sum", "avg", "min", "max", "hist", "lhist")
@@ -36,7 +36,7 @@ def aggregate_of(row: dict[str, Any], event: Event) -> Aggregate:
     owned = row.get("owned") is True
     if owned:
         owner = next((f for f in event.fields if f.offset == size), None)
-        _unless(owner is not None and owner.size == 8, "the thread is not behind the key")
+        _unless(owner is not None and owner.name == OWNER and owner.size == 8, "the thread is not behind the key")
     value = next((f for f in event.fields if f.name == row.get("value")), None)
     _unless((value is None) == (function == "count"), "it has no value to count with")
     _unless(value is None or _is_number(value), "what it counts with is no integer")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 _UNITS: Final = ("", "K", "M", "G", "T", "P", "E")  # of 1024
-_TIMES: Final = ((60 * 10**9, "m"), (10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns"))
+_TIMES: Final = ((1, 1000, "ns"), (10**3, 1000, "us"), (10**6, 1000, "ms"), (10**9, 60, "s"), (60 * 10**9, 0, "m"))
 _BLOCKS: Final = " ▏▎▍▌▋▊▉"  # eighths of a character
 _LEAST_BAR: Final = 10
 _WIDEST_BAR: Final = 52
@@ -78,10 +78,10 @@ def time(ns: int) -> str:
     """A time with three digits: bounds that are powers of two of a ns have no short name."""
     if ns < 0:
         return f"-{time(-ns)}"
-    size, unit = next((s, u) for s, u in _TIMES if ns >= s or s == 1)
-    whole = ns // size
-    digits = max(0, 3 - len(str(whole))) if size > 1 else 0
-    scaled = (ns * 10**digits + size // 2) // size
-    text = str(scaled).zfill(digits + 1)
-    text = f"{text[:-digits]}.{text[-digits:]}".rstrip("0").rstrip(".") if digits else text
-    return f"{text}{unit}"
+    for size, most, unit in _TIMES:
+        digits = max(0, 3 - len(str(ns // size))) if size > 1 else 0
+        scaled = (ns * 10**digits + size // 2) // size
+        if not most or scaled < most * 10**digits:
+            whole, part = divmod(scaled, 10**digits)
+            return (f"{whole}.{part:0{digits}}".rstrip("0").rstrip(".") if digits else str(whole)) + unit
+    raise AssertionError("the last unit has no end")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from specc.diagnostics import Report
-from specc.ir import ADDRESSES, Aggregate, Event, Field, Role
+from specc.ir import ADDRESSES, OWNER, Aggregate, Event, Field, Role
 from specc.lower.event import Planned, lay_out_fields
 from specc.lower.nouns import Resolved
 from specc.noun import replace
@@ -20,7 +20,6 @@ from specc.place import argument_names
 from specc.prototype import BitInt, Enum, Float, Int, Pointer, bare, decay, spell
 from specc.spec import USER_KINDS, AggregateSpec, ProbeSpec, Spec, Word
 
-OWNER: Final = "__owner"
 _MOST_TEXT: Final = 64  # bytes of a string or of other memory in a key
 
 

@@ -114,6 +114,7 @@ def make_plan(kernel: Kernel, folder: Path, triggers: Path, everywhere: Everywhe
         "small": _small(triggers),
         "memory": _memory(),
         "where": _where(),
+        "tallies": _tallies(triggers),
         "few": _few(),
     }  # fmt: skip
     for name, probes in names.items():
@@ -257,6 +258,27 @@ def _few() -> list[Mapping[str, Any]]:
     ]  # fmt: skip
 
 
+def _tallies(triggers: Path) -> list[Mapping[str, Any]]:
+    """What is counted in the kernel: each function, with keys of each kind, by each kind of program."""
+    recurse, spill = ({"path": str(triggers), "symbol": symbol} for symbol in ("user_recurse", "user_spill"))
+    return [
+        {"name": "lengths", "kprobe": "vfs_fallocate", "aggregate": {"sum": "len", "by": ["comm", "mode"], "every": "100ms"}},
+        {"name": "mean", "kprobe": "vfs_fallocate", "aggregate": {"avg": "len"}},
+        {"name": "took", "kretprobe": "vfs_fallocate", "aggregate": {"hist": "latency", "by": ["return"]}},
+        {"name": "longest", "function": "vfs_fallocate", "at": "return", "args": ["len", "return"],
+         "aggregate": {"max": "len", "by": ["return"]}},
+        {"name": "named", "kretprobe": "vfs_setxattr", "args": [{"name": {"string": 32}}],
+         "aggregate": {"count": True, "by": ["name", "comm"]}},
+        {"name": "depths", "uprobe": recurse, "aggregate": {"sum": "number", "by": ["depth"], "every": "100ms"}},
+        {"name": "deepest", "uretprobe": recurse, "aggregate": {"max": "return", "by": ["comm"]}},
+        {"name": "least", "uprobe": spill, "aggregate": {"min": "e", "by": ["comm"]}},
+        {"name": "spread", "uprobe": recurse, "aggregate": {"hist": "number"}},
+        {"name": "steps", "uprobe": recurse,
+         "aggregate": {"lhist": {"value": "depth", "min": 0, "max": 40, "step": 8}, "by": ["comm"]}},
+        {"name": "few", "uprobe": recurse, "aggregate": {"count": True, "by": ["depth"], "keys": 8}},
+    ]  # fmt: skip
+
+
 def _parameters(prototype: str) -> list[str]:
     inside = prototype[prototype.index("(") + 1 : prototype.rindex(")")]
     return [parameter.replace("*", " ").split()[-1] for parameter in inside.split(",")]
@@ -292,6 +314,13 @@ def _runs(kernel: Kernel, objects: Mapping[str, Path], specs: Path) -> list[dict
     run("memory", object_of("memory", "clang"), *pid, triggers=["mlock", "memory", "xattr"])
     run("memory-zig", object_of("memory", "zig"), *pid, triggers=["mlock", "memory", "xattr"])
     run("where", object_of("where", "clang"), *pid, triggers=["mlock", "memory"])
+    for compiler in COMPILERS:
+        run(
+            f"tallies-{compiler}",
+            object_of("tallies", compiler),
+            *pid,
+            triggers=["fallocate", "xattr", "user", "fallocate"],
+        )
     run("few", object_of("few", "zig"), "--comm", "triggers", triggers=["fallocate"] * 7)
     run("cgroup", object_of("small", "clang"), "--cgroup", "specc", triggers=["fallocate"], cgroup="specc")
     run("no-cgroup", object_of("small", "zig"), "--cgroup", "specc/other", triggers=["fallocate"], cgroup="specc")

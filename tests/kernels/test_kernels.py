@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,56 @@ def test_limits_and_samples(on: Results) -> None:
         assert [e["len"] for e in events[probe]] == [0x6789] * most
     assert "some" not in events
     assert on.run("few")["err"].splitlines()[-1] == "received 9, lost 0, left out 12 (limit)"
+
+
+def power_of_two(value: int) -> tuple[int, int]:
+    low = 1
+    while low * 2 <= value:
+        low *= 2
+    return (low, low * 2) if value else (0, 1)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_what_is_counted_in_the_kernel(on: Results, compiler: str) -> None:
+    """Exactly, whatever the kernel: by every function, for interrupted threads too."""
+    run = f"tallies-{compiler}"
+    rows, facts = on.events(run), on.facts(run)
+    threads, calls, depth = (facts["user"][k] for k in ("threads", "calls", "depth"))
+    length = 0x6789
+    sums = [(r["comm"], r["mode"], r["sum"], r["count"]) for r in rows["lengths"]]
+    assert {s[:2] for s in sums} == {("triggers", 1)}
+    assert (sum(s[2] for s in sums), sum(s[3] for s in sums)) == (2 * length, 2)
+    (mean,) = rows["mean"]
+    assert (mean["avg"], mean["sum"], mean["count"]) == (length, 2 * length, 2)
+    (took,) = rows["took"]
+    assert (took["return"], took["count"], sum(b["count"] for b in took["buckets"])) == (0, 2, 2)
+    (longest,) = rows["longest"]
+    assert (longest["return"], longest["max"], longest["count"]) == (0, length, 2)
+    assert {r["comm"] for r in rows["named"]} == {"triggers"}
+    assert sum(r["count"] for r in rows["named"]) == len(on.events("memory")["attribute"])
+    assert {r["name"] for r in rows["named"]} == {e["name"] for e in on.events("memory")["attribute"]}
+    numbers = {(t, d): t * 1000 + depth - 1 - d for t in range(threads) for d in range(depth)}
+    got: dict[int, list[int]] = {}
+    for row in rows["depths"]:
+        one = got.setdefault(row["depth"], [0, 0])
+        one[0] += row["sum"]
+        one[1] += row["count"]
+    assert got == {d: [sum(numbers[t, d] for t in range(threads)), threads] for d in range(depth)}
+    (deepest,) = rows["deepest"]
+    assert deepest["max"] == max(n * 1000 + d for (_, d), n in numbers.items())
+    assert deepest["count"] == len(numbers)
+    (least,) = rows["least"]
+    assert (least["min"], least["count"]) == (min(~(t * 1000 + i + 1) for t in range(threads) for i in range(calls)), threads * calls)  # fmt: skip
+    (spread,) = rows["spread"]
+    buckets = {(b["from"], b["to"]): b["count"] for b in spread["buckets"]}
+    assert buckets == Counter(power_of_two(n) for n in numbers.values())
+    (steps,) = rows["steps"]
+    assert [(b["from"], b["to"], b["count"]) for b in steps["buckets"]] == [(n, n + 8, 8 * threads) for n in range(0, 40, 8)]  # fmt: skip
+    # All threads begin with the greatest depth, so who comes first is told by it.
+    assert all(r["count"] == threads for r in rows["few"]) and len(rows["few"]) == 8
+    lost = (depth - 8) * threads
+    assert on.run(run)["err"].splitlines()[-1].startswith("received 0, counted ")
+    assert f"lost {lost} ({lost} hits of new keys found the map full)" in on.run(run)["err"].splitlines()[-1]
 
 
 def test_only_a_cgroup(on: Results) -> None:
