@@ -13,6 +13,7 @@ Nothing here is specc's: members are found, offsets counted and bits cut by the 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 # Spelling, bytes, and how printf shows it.
@@ -35,7 +36,7 @@ class Member:
     union: bool = False
     members: list[Member] = field(default_factory=list)
 
-    def text(self) -> str:
+    def text(self, changed: Mapping[str, str]) -> str:
         match self.kind:
             case "bits":
                 return f"{self.ctype} {self.name} : {self.count};"
@@ -54,10 +55,10 @@ class Member:
             case "number":
                 return f"{self.ctype} *{self.name};"
             case "inside":
-                inner = " ".join(m.text() for m in self.members)
+                inner = " ".join(m.text(changed) for m in self.members)
                 return f"{'union' if self.union else 'struct'} {{ {inner} }};"
             case _:
-                return f"{self.ctype} {self.name};"
+                return f"{changed.get(self.name, self.ctype)} {self.name};"
 
 
 @dataclass
@@ -91,7 +92,7 @@ class Path:
                 told = f'printf("%lld", (long long)*{end});'
                 guard += f" && {end}"
             case "number" | "pointer":
-                told = f'printf("%lu", (unsigned long){end});'
+                told = f'printf("%lu", SHOWN({end}));'
             case "array":
                 told = f"list({end}[i], {self.last.count});"
             case "bool":
@@ -103,6 +104,10 @@ class Path:
             case _:
                 told = f'printf("%lld", (long long){end});'
         return f'\tprintf("[{number}, "); if ({guard}) {{ {told} }} else printf("null"); printf("]\\n");\n'
+
+
+def alike(a: str, b: str) -> bool:
+    return SCALARS[a] == SCALARS[b] and a.startswith("unsigned") == b.startswith("unsigned")
 
 
 class Nest:
@@ -168,13 +173,13 @@ class Nest:
             case _:
                 return Member(name, kind, rng.choice(list(SCALARS)))
 
-    def declarations(self, shuffled: random.Random | None = None) -> str:
+    def declarations(self, shuffled: random.Random | None = None, changed: Mapping[str, str] | None = None) -> str:
         """All records; with `shuffled`, their members in another order, some inside of one more anonymous struct, and with
-        others between them."""
+        others between them. `changed` has other types for members."""
         made = ["enum small { SMALL, SMALLER = 5 }; enum negative { NEGATIVE = -3, POSITIVE = 4 };\n"]
         made += [f"struct s{i};\n" for i in range(len(self.records))]
         for index, members in enumerate(self.records):
-            texts = [m.text() for m in members]
+            texts = [m.text(changed or {}) for m in members]
             if shuffled is not None:
                 shuffled.shuffle(texts)
                 at = shuffled.randrange(len(texts))
@@ -183,6 +188,18 @@ class Nest:
             tail = " __attribute__((packed))" if self.packed[index] else ""
             made.append(f"struct s{index} {{ {' '.join(texts)} }}{tail};\n")
         return "".join(made)
+
+    def changed(self, rng: random.Random) -> dict[str, str]:
+        """Other types for some scalars: of another size or sign, of which two bytes or more tell."""
+        types = [t for t, size in SCALARS.items() if size > 1]
+
+        def others(members: list[Member]) -> Iterator[tuple[str, str]]:
+            for m in members:
+                yield from others(m.members)
+                if m.kind == "scalar" and SCALARS[m.ctype] > 1 and rng.random() < 0.3:
+                    yield m.name, rng.choice([t for t in types if not alike(t, m.ctype)])
+
+        return dict(pair for members in self.records for pair in others(members))
 
     def paths(self, count: int) -> list[Path]:
         return [self._path() for _ in range(count)]
@@ -210,7 +227,7 @@ class Nest:
                 arrow, record = False, self.records[last.record]
             elif last.kind == "array" and rng.random() < 0.5:
                 number = rng.randrange(last.count)
-                return Path(root, f"{text}[{number}]", tests, f"{end}[{number}]", Member("", "scalar", last.ctype), "")
+                return Path(root, f"{text}[{number}]", tests, f"{end}[{number}]", Member("", "element", last.ctype), "")
             else:
                 break
         option = {"string": ", string: 16", "number": rng.choice(["", ", deref: true"])}.get(last.kind, "")
@@ -220,11 +237,17 @@ class Nest:
 
     def fill(self) -> str:
         """C: two objects of each record, `o0[2]` and so on, filled at random; a pointer in four leads nowhere."""
-        made = [f"static struct s{i} o{i}[2];\n" for i in range(len(self.records))]
+        arena = " ".join(f"struct s{i} o{i}[2] __attribute__((aligned(8)));" for i in range(len(self.records)))
+        made = [f"static struct {{ {arena} char strings[4][16]; long numbers[4]; }} arena;\n"]
+        made += [
+            f"#define {name} arena.{name}\n"
+            for name in ("strings", "numbers", *(f"o{i}" for i in range(len(self.records))))
+        ]
         for index, members in enumerate(self.records):
             lines = "".join(f"\t{line}\n" for line in self._filled(members, "o->"))
             made.append(f"static void fill{index}(struct s{index} *o)\n{{\n{lines}}}\n")
-        calls = "".join(f"\tfill_bytes(o{i}, sizeof(o{i}));\n" for i in range(len(self.records)))
+        calls = "\tmemcpy(strings, own_strings, sizeof(strings)); memcpy(numbers, own_numbers, sizeof(numbers));\n"
+        calls += "".join(f"\tfill_bytes(o{i}, sizeof(o{i}));\n" for i in range(len(self.records)))
         calls += "".join(f"\tfill{i}(&o{i}[0]); fill{i}(&o{i}[1]);\n" for i in range(len(self.records)))
         return f"{''.join(made)}static void fill_all(void)\n{{\n{calls}}}\n"
 
@@ -234,11 +257,11 @@ class Nest:
             place = f"{at}{m.name}"
             match m.kind:
                 case "pointer":
-                    lines.append(f"{place} = rnd() % 4 ? &o{m.record}[rnd() % 2] : 0;")
+                    lines.append(f"{place} = rnd() % 4 ? AT(&o{m.record}[rnd() % 2]) : 0;")
                 case "string":
-                    lines.append(f"{place} = rnd() % 4 ? strings[rnd() % 4] : 0;")
+                    lines.append(f"{place} = rnd() % 4 ? AT(strings[rnd() % 4]) : 0;")
                 case "number":
-                    lines.append(f"{place} = rnd() % 4 ? (void *)&numbers[rnd() % 4] : 0;")
+                    lines.append(f"{place} = rnd() % 4 ? AT(&numbers[rnd() % 4]) : 0;")
                 case "bool":
                     lines.append(f"{place} = rnd() % 2;")
                 case "double":
@@ -292,8 +315,12 @@ static uint64_t rnd(void) { /* splitmix64 */
 	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
 	return z ^ (z >> 31);
 }
-static char strings[4][16] = {"", "one", "a longer string", "two"};
-static long numbers[4] = {-1, 0x1122334455667788, 0, -0x7766554433221100};
+#ifndef AT /* an object as the probe sees it */
+#define AT(x) ((void *)(x))
+#define SHOWN(x) ((unsigned long)(x))
+#endif
+static const char own_strings[4][16] = {"", "one", "a longer string", "two"};
+static const long own_numbers[4] = {-1, 0x1122334455667788, 0, -0x7766554433221100};
 static void fill_bytes(void *p, unsigned long n) { unsigned char *c = p; while (n--) *c++ = rnd(); }
 static void fill_text(char *p, int n) { int length = rnd() % (n + 1), i; for (i = 0; i < n; i++) p[i] = i < length ? 'a' + rnd() % 26 : 0; }
 static void text(const char *p, int n) { printf("\"%.*s\"", n, p); }

@@ -89,7 +89,7 @@ def test_random_paths(source: str, tmp_path: Path) -> None:
     got = {int(k[1:]): v for e in events for k, v in e.items() if k[0] == "v" and k[1:].isdigit()}
     assert len(wanted) == PATHS and sorted(got) == sorted(wanted)
     wrong = [
-        f"{paths[n].text} of {paths[n].last.text()}: {got[n]!r}, not {wanted[n]!r}"
+        f"{paths[n].text} of {paths[n].last}: {got[n]!r}, not {wanted[n]!r}"
         for n in wanted
         if not same(got[n], wanted[n])
     ]
