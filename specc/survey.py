@@ -85,11 +85,12 @@ def survey_probe(probe: ProbeSpec, seen: Sequence[Seen], declared: str = "") -> 
     assert probe.function is not None
     needs = _needs(probe, seen)
     known = {need.name for need in needs}
-    nowhere = [a for a in probe.args or () if a.name not in known]
+    # The program measures the time of a call itself: it is on every kernel, and in no prototype.
+    arguments = [a for a in probe.args or () if a.name != "latency" or probe.kind not in RETURN_KINDS]
+    nowhere = [a for a in arguments if a.name not in known]
     rows: list[Row] = []
     before: Row | None = None
-    wanted = tuple(a.name for a in probe.args) if probe.args is not None else tuple(n.name for n in needs)
-    wanted += tuple(n.name for n in needs if n.name not in wanted)
+    wanted = tuple(dict.fromkeys((*(a.name for a in arguments), *(n.name for n in needs))))
     for one in seen:
         if one.prototype is None or one.placement is None:
             rows.append(Row(one.target, None, None, one.problem, {}, {}, ()))

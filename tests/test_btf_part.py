@@ -446,7 +446,8 @@ def test_the_checks_of_others_see_what_is_wrong(tmp_path: Path) -> None:
 EXAMPLES = Path(__file__).parent.parent / "specs" / "btf"
 WANTED = [
     "__get_user_pages", "do_mmap", "rtnl_fill_ifinfo", "do_futex", "vfs_read", "tcp_connect", "ip_make_skb",
-    "security_path_chown",
+    "security_path_chown", "tcp_setsockopt", "do_ip_getsockopt", "rtc_tm_to_ktime", "chown_common", "inet_stream_connect",
+    "__traceiter_sys_exit",
 ]  # fmt: skip
 
 

@@ -130,6 +130,16 @@ FINDINGS = [
 ]  # fmt: skip
 
 
+def test_a_time_is_no_argument_and_a_name_has_one_column() -> None:
+    args = "[start, latency, {start: {as: again}}, return]"
+    (survey,), said, fine = surveyed(f"{{kretprobe: f, args: {args}}}", "5.4", "inserted")
+    assert (said, fine, survey.wanted) == ("", True, ("start", "return"))
+    assert not any(row.misfits for row in survey.rows)
+    # At the entry it is a name like any other.
+    (survey,), said, fine = surveyed("{kprobe: f, args: [latency]}", "5.4", "inserted")
+    assert (fine, [set(row.misfits) for row in survey.rows]) == (False, [{"latency"}] * 2)
+
+
 @pytest.mark.parametrize(("probes", "targets", "expected"), FINDINGS)
 def test_findings(probes: str, targets: list[str], expected: list[str]) -> None:
     _, text, compiled = surveyed(probes, *targets)

@@ -25,22 +25,29 @@ COMPILERS: Final = ("clang", "zig")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A spec, the triggers that it must show, and the words with which a kernel refuses it."""
+    """A spec, the triggers that it must show, and the words with which a kernel refuses it. `kernels`: it is for these."""
 
     spec: str
     triggers: tuple[str, ...]
     refused: Mapping[str, str] = field(default_factory=dict)
     program: str = ""  # instead of the usual triggers
+    kernels: tuple[str, ...] = ("5.10", "6.1", "6.12", "7.2")
 
 
 _OTHER: Final = "is declared differently in the running kernel"
 GALLERY: Final = (
+    Entry("chowns", ("chowns",)),
+    Entry("connects", ("connects",)),
+    Entry("failing", ("failing",)),
     Entry("files", ("memory",)),
     Entry("futex", ("futex",)),
     Entry("gup", ("mlock",)),
     # The 4.18 that it is for has one argument more than any of these.
     Entry("gup_4_18", (), dict.fromkeys(("5.10", "6.1", "6.12", "7.2"), _OTHER)),
     Entry("opens", ("opens",)),
+    Entry("pins", ("mlock", "vmread")),
+    Entry("pins_6_1", ("mlock", "vmread"), kernels=("5.10", "6.1")),
+    Entry("reads", ("reads",)),
     Entry("rtc", ("rtc",)),
     Entry("sockopt", ("setsockopt", "getsockopt")),
     Entry("tls", ("tls",), program="tls"),
@@ -70,6 +77,8 @@ class Gallery:
                 if entry.program in self.lacking:
                     continue
                 options["program"] = str(self.folder / entry.program)
+            if series not in entry.kernels:
+                continue
             dry = ["run", str(self.object_of(entry.spec, load)), "-v", "--dry-run", "--output-format", "concise"]
             runs.append({"name": f"gallery-{entry.spec}-{load}", "arguments": dry})
             if series not in entry.refused:
