@@ -138,6 +138,12 @@ def test_btf_of_specs_has_their_tracepoints(kernels: tuple[Path, Path], tmp_path
     assert done.code == 1 and "SP247" in done.err
 
 
+def test_a_tracepoint_is_no_function(kernels: tuple[Path, Path], tmp_path: Path) -> None:
+    program, text = compiled(tmp_path, "{kprobe: turn, args: [next]}", kernels[1])
+    assert program is None and "SP234 no function `turn`" in text
+    assert "`turn` is a tracepoint there" in text and "use `raw_tracepoint: turn`" in text
+
+
 # ---- programs ---------------------------------------------------------------------------------------------------------
 
 PROBES = """{name: out, raw_tracepoint: exit, args: [{ret: {format: errno}}], where: ret < 0},

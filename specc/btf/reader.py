@@ -131,6 +131,9 @@ class Btf:
         if clones:
             notes.append(f"there is only {', '.join(f'`{c}`' for c in clones)}, a copy that the compiler specialised")
             hint = "probe a function that calls it, or one that it calls"
+        elif self.ids_named(f"btf_trace_{name}", {B.TYPEDEF}):
+            notes.append(f"`{name}` is a tracepoint there")
+            hint = f"use `raw_tracepoint: {name}`"
         elif others:
             notes.append(f"`{name}` is {others[0]} there")
             hint = "name a function"
