@@ -104,6 +104,16 @@ def trampoline_codes(placement: Placement, argument: int | None, eightbytes: int
     return tuple(range(first, first + eightbytes))
 
 
+def argument_codes(placement: Placement, position: int | None, eightbytes: int, *, words: bool) -> tuple[int, ...]:
+    """The codes of the argument at that position, which is None where a kernel does not have it; by `words` of a context, or
+    by the ABI. The compiler and the loader both take them from here."""
+    if position is None:
+        return (NOWHERE,) * eightbytes
+    if words:
+        return trampoline_codes(placement, position, eightbytes)
+    return place_codes(placement.arguments[position].pieces, eightbytes)
+
+
 def window_of(codes: Iterable[tuple[int, ...]]) -> tuple[int, int]:
     """The stack slots that arguments with these codes are in: the offset of the first, and the bytes to the last's end."""
     slots = [code for one in codes for code in one if code not in REGISTER_CODES.values() and code != NOWHERE]

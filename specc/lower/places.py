@@ -22,11 +22,10 @@ from specc.lower.nouns import RETURN, Resolved, Value
 from specc.noun import dataclass, replace
 from specc.place import (
     GENERAL_REGISTERS,
-    NOWHERE,
     SMALL,
     Placement,
+    argument_codes,
     argument_names,
-    place_codes,
     trampoline_codes,
     window_of,
 )
@@ -105,12 +104,9 @@ def _on(
         eightbytes = len(value.wanted.storage.masks)
         if value.argument == RETURN and not value.entry:
             codes[value.name] = trampoline_codes(placement, None, eightbytes)
-        elif value.argument not in names:
-            codes[value.name] = (NOWHERE,) * eightbytes
-        elif trampoline:
-            codes[value.name] = trampoline_codes(placement, names.index(value.argument), eightbytes)
         else:
-            codes[value.name] = place_codes(placement.arguments[names.index(value.argument)].pieces, eightbytes)
+            position = names.index(value.argument) if value.argument in names else None
+            codes[value.name] = argument_codes(placement, position, eightbytes, words=trampoline)
     first, length = (0, 0) if trampoline else window_of([codes[v.name] for v in movable if _small(v)])
     optional = [v for v in values if v.optional]
     absent = sum(1 << i for i, v in enumerate(optional) if v.argument not in names)

@@ -17,7 +17,7 @@ from specc.describe import ProbeDescription
 from specc.fit import RETURN, Misfit, Need, fit
 from specc.ir import Event, Field, PlaceConstant, Places
 from specc.noun import dataclass, replace
-from specc.place import SMALL, Placement, argument_names, place_codes, place_text, trampoline_codes, window_of
+from specc.place import SMALL, Placement, argument_codes, argument_names, place_text, trampoline_codes, window_of
 from specc.prototype import Prototype, decay, size_of
 from specc.spec import TRACEPOINT, TRAMPOLINE_KINDS
 from specc.tracepoint import place_tracepoint, tracepoint_problem
@@ -108,12 +108,7 @@ def _codes(
     eightbytes = _eightbytes(constant)
     if constant.argument == RETURN:
         return trampoline_codes(placement, None, eightbytes)
-    position = positions[constant.argument]
-    if position is None:
-        return (0,) * eightbytes
-    if by_words:
-        return trampoline_codes(placement, position, eightbytes)
-    return place_codes(placement.arguments[position].pieces, eightbytes)
+    return argument_codes(placement, positions[constant.argument], eightbytes, words=by_words)
 
 
 def _there(field: Field, at: Places, positions: Mapping[str, int | None]) -> bool:
