@@ -134,6 +134,10 @@ class Case:
 
 
 # What a return probe written by hand keeps of a call: by thread, so that a function that calls itself would confuse it.
+_STACKS: Final = """
+struct { __uint(type, 7); __uint(map_flags, 1 << 5); __uint(max_entries, 16384); __uint(key_size, 4);
+         __uint(value_size, 127 * 32); } stacks SEC(".maps");
+"""
 _CALLS: Final = """
 struct call { %(saved)s };
 struct { __uint(type, 1); __uint(max_entries, 16384); __type(key, __u64); __type(value, struct call); } calls SEC(".maps");
@@ -218,6 +222,8 @@ CASES: Final = (
          before=_CALLS % {"saved": "__u64 time;", "values": "bpf_ktime_get_ns()"}, test=_CALLED,
          event="long value; __u64 latency;",
          body="e->latency = bpf_ktime_get_ns() - call->time; e->value = ctx->ax; bpf_map_delete_elem(&calls, &thread);"),
+    Case("`stack: user`", "args: []\n    stack: user", before=_STACKS, event="int id;",
+         body="e->id = bpf_get_stackid(ctx, &stacks, 1 << 8);"),
     Case("`sample: 1/100`", "args: []\n    sample: 1/100", events=None,
          test="if (bpf_get_prandom_u32() > 42949672) return 0;"),
 )  # fmt: skip

@@ -73,7 +73,6 @@ def emit(program: Program) -> str:
             fetches=_fetches(program),
             local_types=LocalTypes(h for p in program.probes for f in p.followings if f.relocated for h in f.hops),
             stacks=[w for w in STACKS if any(w in p.stacks for p in program.probes)],
-            preempted_stacks=any(p.stacks and _preempted(p) for p in _all(program)),
             divides=any(p.condition.divides for p in _all(program) if p.condition),
             limits=(limits := any(p.limit for p in program.probes)),
             hashes=limits or any(p.entry for p in program.probes),
@@ -86,11 +85,6 @@ def emit(program: Program) -> str:
 def _all(program: Program) -> list[Probe]:
     """Every probe, and the other program of those that have one."""
     return [one for p in program.probes for one in (p, p.trampoline) if one is not None]
-
-
-def _preempted(probe: Probe) -> bool:
-    """Whether another thread can have the processor while the program runs: on a kprobe it cannot."""
-    return probe.user or probe.by_words
 
 
 def _fetches(program: Program) -> dict[str, set[str]]:
@@ -364,7 +358,6 @@ def _environment() -> Environment:
         setting=lambda s: isinstance(s, Setting),
         constant=lambda s: isinstance(s, Constant),
         padding=lambda f: f.role is Role.PADDING,
-        preempted=_preempted,
     )
     environment.tests["signed_bits"] = _signed_bits
     environment.filters.update(access=access, bits=_bits, element_pair=element_pair, whole_array=whole_array)

@@ -378,3 +378,35 @@ def test_folded_without_stacks_is_refused(tmp_path: Path) -> None:
     spec.write_text(spec.read_text().replace(", stack: user", ""))
     done = command("run", spec, "--format", "folded", cwd=tmp_path)
     assert done.code == 1 and done.err.startswith("SP468 "), done.err
+
+
+def test_after_privileges_are_given_up(tmp_path: Path) -> None:
+    """The command line keeps what it takes to see which files other processes have mapped: here a library, by one."""
+    program = build(tmp_path, "chain", "-fPIE", "-pie", library=True)
+    with waiting(program), started(spec_of(tmp_path, program), "--format", "jsonl", "--count", "1", cwd=tmp_path) as process:  # fmt: skip
+        [known] = run(program)
+        done = finish(process)
+    assert done.code == 0, done.err
+    assert " [libfar.so]" in str(known)
+    begins(json.loads(done.out)["user_stack"], known)
+
+
+def test_perf_buffer(tmp_path: Path) -> None:
+    program = build(tmp_path, "chain", "-fPIE", "-pie")
+    with specc.open(spec_of(tmp_path, program, more="buffer: {perf: 16}")) as probe:
+        [known] = run(program)
+        [event] = probe.drain()
+    begins(event["user_stack"], known)
+
+
+def test_columns(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    program = build(tmp_path, "chain", "-fPIE", "-pie")
+    options = ("--format", "parquet", "-o", "x.parquet", "--count", "1")
+    with started(spec_of(tmp_path, program), *options, cwd=tmp_path) as process:
+        [known] = run(program)
+        done = finish(process)
+    assert done.code == 0, done.err
+    [row] = parquet.read_table(tmp_path / "x.parquet").to_pylist()
+    begins(row["user_stack"], known)
+    assert row["user_stack_error"] is None

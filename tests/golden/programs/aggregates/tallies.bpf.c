@@ -207,12 +207,28 @@ struct {
 	__uint(value_size, 127 * 32); /* struct bpf_stack_build_id */
 } tallies_user_stacks SEC(".maps");
 
-static __always_inline __u32 stack_id(void *ctx, void *map, __u64 flags, __s32 *error)
+static __always_inline __s32 stack_id(void *ctx, void *map, __u64 flags, __s32 *error)
 {
 	long id = bpf_get_stackid(ctx, map, flags);
 
 	*error = id < 0 ? id : 0;
-	return id < 0 ? 0 : id;
+	return id;
+}
+
+/* The id of a stack that was found twice. Between two calls another thread may have taken the processor's memory that the
+ * kernel walks a stack into, and two stacks for one place, or the reader while it copies one, may have met in the map:
+ * the second call compares with what the map then has.
+ */
+static __always_inline __u32 same_stack_id(void *ctx, void *map, __u64 flags, __s32 *error)
+{
+	__s32 first = stack_id(ctx, map, flags, error), second;
+
+	if (*error)
+		return 0;
+	second = stack_id(ctx, map, flags, error);
+	if (!*error && second != first)
+		*error = -11; /* EAGAIN */
+	return *error ? 0 : second;
 }
 
 /* Which of a probe's two maps its programs add to, 0 or 1. The reader changes it, waits until no program is left that began
@@ -1229,8 +1245,8 @@ int tallies_who(struct pt_regs *ctx)
 	if (unwanted())
 		return 0;
 	e->probe = 10;
-	e->kernel_stack = stack_id((void *)ctx, &tallies_kernel_stacks, 0, &e->kernel_stack_error);
-	e->user_stack = stack_id((void *)ctx, &tallies_user_stacks, BPF_F_USER_STACK, &e->user_stack_error);
+	e->kernel_stack = same_stack_id((void *)ctx, &tallies_kernel_stacks, 0, &e->kernel_stack_error);
+	e->user_stack = same_stack_id((void *)ctx, &tallies_user_stacks, BPF_F_USER_STACK, &e->user_stack_error);
 	e->key = (__s32)ctx->si; /* rsi */
 	tallies_who_add(e);
 	return 0;
@@ -1343,4 +1359,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"key\", \"at\": 20, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rsi\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 455bf457a4e61509 */
+/* specc: sha256 2a9fa92072353994 */

@@ -201,20 +201,21 @@ struct {
 	__uint(value_size, 127 * 32); /* struct bpf_stack_build_id */
 } stacks_user_stacks SEC(".maps");
 
-static __always_inline __u32 stack_id(void *ctx, void *map, __u64 flags, __s32 *error)
+static __always_inline __s32 stack_id(void *ctx, void *map, __u64 flags, __s32 *error)
 {
 	long id = bpf_get_stackid(ctx, map, flags);
 
 	*error = id < 0 ? id : 0;
-	return id < 0 ? 0 : id;
+	return id;
 }
 
-/* Where a thread can be preempted: the kernel walks a stack into memory of the processor, and the thread that comes in
- * between leaves its own there. What is found twice is right.
+/* The id of a stack that was found twice. Between two calls another thread may have taken the processor's memory that the
+ * kernel walks a stack into, and two stacks for one place, or the reader while it copies one, may have met in the map:
+ * the second call compares with what the map then has.
  */
 static __always_inline __u32 same_stack_id(void *ctx, void *map, __u64 flags, __s32 *error)
 {
-	__u32 first = stack_id(ctx, map, flags, error), second;
+	__s32 first = stack_id(ctx, map, flags, error), second;
 
 	if (*error)
 		return 0;
@@ -264,8 +265,8 @@ int stacks_vfs_read(struct pt_regs *ctx)
 	e->probe = 0;
 	e->pid = thread >> 32;
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
-	e->kernel_stack = stack_id((void *)ctx, &stacks_kernel_stacks, 0, &e->kernel_stack_error);
-	e->user_stack = stack_id((void *)ctx, &stacks_user_stacks, BPF_F_USER_STACK, &e->user_stack_error);
+	e->kernel_stack = same_stack_id((void *)ctx, &stacks_kernel_stacks, 0, &e->kernel_stack_error);
+	e->user_stack = same_stack_id((void *)ctx, &stacks_user_stacks, BPF_F_USER_STACK, &e->user_stack_error);
 	e->count = ctx->dx; /* rdx */
 	bpf_ringbuf_submit(e, 0);
 	return 0;
@@ -364,7 +365,7 @@ int stacks_written(struct pt_regs *ctx)
 	e->probe = 1;
 	e->pid = thread >> 32;
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
-	e->kernel_stack = stack_id((void *)ctx, &stacks_kernel_stacks, 0, &e->kernel_stack_error);
+	e->kernel_stack = same_stack_id((void *)ctx, &stacks_kernel_stacks, 0, &e->kernel_stack_error);
 	e->count = entry->count;
 	e->return_value = ctx->ax; /* rax */
 	bpf_map_delete_elem(&stacks_written_calls, &frame);
@@ -559,4 +560,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"user_stack\", \"at\": 28, \"as\": \"__u32\", \"role\": \"stack\", \"status\": \"user_stack_error\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 5192f7526eb1af3e */
+/* specc: sha256 f5d2771dd5bf0100 */
