@@ -269,6 +269,9 @@ def template(name: str) -> Template:
 def _test_helpers(probe: Probe, test: Condition) -> set[str]:
     used = {f"bpf_probe_read_{'user' if probe.user else 'kernel'}"} if test.capture.reads else set()
     used |= {"bpf_probe_read_kernel"} if test.capture.words or test.capture.at else set()
+    for value in test.late:
+        users = value.path.users if value.path is not None else ()
+        used |= {f"bpf_probe_read_{'user' if user else 'kernel'}" for user in users}
     memories = {text.memory for text in test.texts}
     used |= {"bpf_get_current_comm"} if "comm" in memories else set()
     return used | {f"bpf_probe_read_{memory}_str" for memory in memories - {"comm"}}

@@ -272,6 +272,11 @@ class Following:
     element: bool
     relocated: bool
 
+    @property
+    def most_bits(self) -> int:
+        """What a bit-field may have for its value to fit: one that is promoted to an int leaves its sign free."""
+        return 31 if self.c_type == "__s32" and self.signed is False else 8 * self.size
+
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
@@ -363,12 +368,15 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class TestedValue:
-    """A local variable of a condition: `source`, cut to `c_type` and `mask`; None for what is nowhere."""
+    """A local variable of a condition: `source`, cut to `c_type` and `mask`; None for what is nowhere. With `path`, what
+    that leads to from the source; `after` is the C that is true when the source was not read."""
 
     name: str
     c_type: str
     source: Source | None
     mask: int = ALL_BITS
+    path: Following | None = None
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -552,6 +560,7 @@ class Probe:
         """The paths that its programs follow, each once."""
         programs = [self] if self.trampoline is None else [self, self.trampoline]
         found = [f.path for p in programs for f in p.capture.fetches if f.path is not None]
+        found += [v.path for p in programs if p.condition for v in p.condition.late if v.path is not None]
         return tuple({f.symbol: f for f in found}.values())
 
 

@@ -50,7 +50,7 @@ KNOWS = {
     "batch": "",
     "fit": "compare diagnostics path place prototype",
     "survey": "compare diagnostics fit path place prototype schema source spec where",
-    "where": "diagnostics",
+    "where": "diagnostics path prototype",
     "trampoline": "diagnostics place prototype",
     "tracepoint": "diagnostics place prototype",
     "buffers": "batch diagnostics",

@@ -7,6 +7,7 @@ from itertools import accumulate
 import pytest
 
 from specc.diagnostics import Location, Report
+from specc.path import Path
 from specc.where import IntType, Meaning, check, parse, spell_test
 from specc.where.typing import Constant, Operation, TextTest
 
@@ -17,7 +18,7 @@ NAMES = {
 }  # fmt: skip
 
 
-def meaning(name: str, where: Location) -> Meaning | None:
+def meaning(name: str, path: Path | None, where: Location) -> Meaning | None:
     if name == "comm":
         return Meaning(name, IntType(1, True), text=True)
     return Meaning(name, NAMES[name], f"`{name}`", text=name == "p")

@@ -9,7 +9,7 @@ the context come first, then memory is read, and those of strings are last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from specc.diagnostics import Location, Report, did_you_mean
 from specc.ir import (
@@ -30,9 +30,10 @@ from specc.lower.arguments import return_problem, select_one, size_name
 from specc.lower.captures import Captured
 from specc.lower.memory import is_user
 from specc.lower.nouns import LATENCY, RETURN, Resolved, Value
-from specc.noun import dataclass
+from specc.noun import dataclass, replace
+from specc.path import Path
 from specc.place import argument_names
-from specc.prototype import CType, Enum, Int, Pointer, bare, decay, size_of, spell
+from specc.prototype import Array, CType, Enum, Int, Pointer, bare, decay, size_of, spell
 from specc.spec import RETURN_KINDS, ArgumentSpec, ProbeSpec
 from specc.where import IntType, Meaning, Test, check, spell_test
 from specc.where.typing import TextTest
@@ -47,7 +48,8 @@ class Asked:
 
     tests: tuple[Test, ...]
     values: tuple[Value, ...]
-    users: frozenset[str]  # arguments whose strings are in a process's memory
+    users: frozenset[str]  # variables whose strings are in a process's memory
+    variables: Mapping[str, str]  # by the values' names
     constants: tuple[tuple[str, int], ...]  # out of BTF
 
 
@@ -58,7 +60,10 @@ def ask(probe: ProbeSpec, known: Resolved | None, report: Report) -> Asked | Non
     tests = check(probe.condition, names.meaning, report)
     if tests is None:
         return None
-    return Asked(tuple(tests), tuple(names.values.values()), frozenset(names.users), tuple(names.constants.items()))
+    variables = {v.name: variable for variable, v in names.values.items()}
+    return Asked(
+        tuple(tests), tuple(names.values.values()), frozenset(names.users), variables, tuple(names.constants.items())
+    )
 
 
 class _Names:
@@ -66,11 +71,68 @@ class _Names:
         self.probe = probe
         self.known = known
         self.report = report
-        self.values: dict[str, Value] = {}
+        self.values: dict[str, Value] = {}  # by the variable's name
+        self.paths: dict[str, Meaning] = {}
         self.users: set[str] = set()
         self.constants: dict[str, int] = {}
 
-    def meaning(self, name: str, where: Location) -> Meaning | None:
+    def meaning(self, name: str, path: Path | None, where: Location) -> Meaning | None:
+        """What a name means, or what the path from it leads to."""
+        if path is None:
+            return self.of_name(name, where)
+        arguments = argument_names(self.known.placement) if self.known is not None else []
+        if name in arguments or (name == RETURN and self.probe.kind in RETURN_KINDS and self.known is not None):
+            return self.at_end(name, path, where)
+        found = self.of_name(name, where)
+        if found is not None:
+            self.report.error("SP265", f"`{name}` has no members: it is {found.what or 'a constant'}", where,
+                              help="a path begins at an argument, or at `return`")  # fmt: skip
+        return None
+
+    def at_end(self, name: str, path: Path, where: Location) -> Meaning | None:
+        """What a path leads to: a number or an address, or the place of a text."""
+        assert self.known is not None
+        whole = f"{name}->{path.text}"
+        if whole in self.paths:
+            return self.paths[whole]
+        if name != RETURN and not self.at_entry(name, where):
+            return None
+        variable = f"path_{len(self.paths)}"
+        spec = ArgumentSpec(name, where, f"__{variable}", None, False, None, {}, path=path)
+        value = select_one(self.probe, spec, self.known, self.report)
+        if value is None or value.behind is None or value.behind.path is None:
+            return None
+        following, kind = value.behind.path, bare(value.type)
+        what = f"`{spell(value.type)}`"
+        if isinstance(kind, Array):
+            if not _is_text(value.type) or kind.count is None:
+                return Meaning(variable, IntType(8, False), what, problem="which is no integer of 8 bytes")
+            # The text is compared where it is; a literal that leaves no room for the NUL could reach behind the array.
+            following = replace(following, end="address", c_type="__u64")
+            meaning = Meaning(variable, IntType(8, False, pointer=True), what, text=True, most=kind.count - 1)
+            user = following.users[-1]
+        else:
+            meaning = _of_type(variable, value.type, value.type, text=_is_text(value.type))
+            user = is_user(spec, self.probe, value.type)
+            width = following.need.bit_width
+            if width is not None and width < 32:
+                # C11 6.3.1.1p2: an int holds all values of such a bit-field, which is promoted to it.
+                meaning = replace(meaning, type=IntType(4, True))
+                following = replace(following, c_type="__s32")
+        if user:
+            self.users.add(variable)
+        self.values[variable] = replace(value, behind=replace(value.behind, path=following))
+        self.paths[whole] = meaning
+        return meaning
+
+    def at_entry(self, name: str, where: Location) -> bool:
+        if self.probe.target is None or not self.probe.target.offset:
+            return True
+        self.report.error("SP284", f"`{name}` cannot be read here: arguments exist at a function's entry only",
+                          where, help="take the offset away, or the condition")  # fmt: skip
+        return False
+
+    def of_name(self, name: str, where: Location) -> Meaning | None:
         """An argument goes before the context, as the inner scope does in C, and both before constants."""
         arguments = argument_names(self.known.placement) if self.known is not None else []
         optional = any(a.name == name and a.optional for a in self.probe.args or ())
@@ -118,19 +180,17 @@ class _Names:
 
     def argument(self, name: str, where: Location, *, optional: bool) -> Meaning | None:
         assert self.known is not None
-        if self.probe.target is not None and self.probe.target.offset:
-            self.report.error("SP284", f"`{name}` cannot be read here: arguments exist at a function's entry only",
-                              where, help="take the offset away, or the condition")  # fmt: skip
+        if not self.at_entry(name, where):
             return None
         spec = ArgumentSpec(name, where, size_name(name), None, optional, None, {})
         value = select_one(self.probe, spec, self.known, self.report)
         if value is None:
             return None
-        self.values[name] = value
+        self.values[f"arg_{name}"] = value
         text = _is_text(value.declared) or any(a.name == name and a.string for a in self.probe.args or ())
         recorded = next((a for a in self.probe.args or () if a.name == name and a.string), spec)
         if is_user(recorded, self.probe, value.declared):
-            self.users.add(name)
+            self.users.add(f"arg_{name}")
         return _of_type(f"arg_{name}", value.type, value.declared, text=text and value.wanted is not None)
 
     def result(self, where: Location) -> Meaning | None:
@@ -147,10 +207,10 @@ class _Names:
         value = select_one(self.probe, spec, self.known, self.report)
         if value is None:
             return None
-        self.values[RETURN] = value
+        self.values["arg_return"] = value
         recorded = next((a for a in self.probe.args or () if a.name == RETURN and a.string), None)
         if is_user(recorded or spec, self.probe, value.declared):
-            self.users.add(RETURN)
+            self.users.add("arg_return")
         return _of_type("arg_return", value.type, value.declared, text=recorded is not None or _is_text(value.declared))
 
     def latency(self, where: Location) -> Meaning | None:
@@ -162,7 +222,7 @@ class _Names:
         value = select_one(self.probe, spec, self.known, self.report)
         if value is None:
             return None
-        self.values[LATENCY] = value
+        self.values["arg_latency"] = value
         return Meaning("arg_latency", IntType(8, False), "a time in ns")
 
 
@@ -196,7 +256,7 @@ def condition(
 ) -> Condition:  # fmt: skip
     """The tests in their order. `values` are those of `asked`, with the places that they have now."""
     assert probe.condition is not None
-    wanted = {f"arg_{v.argument}": v for v in values}
+    wanted = {asked.variables[v.name]: v for v in values}
     early: list[TestedValue] = []
     late: list[TestedValue] = []
     fails: dict[str, str] = {}
@@ -206,6 +266,12 @@ def condition(
         if source is None:
             fails[variable] = "1"  # it is nowhere
             early.append(TestedValue(variable, value.storage.c_type, None))
+            continue
+        if value.behind is not None and value.behind.path is not None:
+            path = value.behind.path
+            late.append(TestedValue(variable, path.c_type, source, path=path, after=tuple(failing)))
+            fails[variable] = f"!!{variable}_error"
+            slow.add(variable)
             continue
         if failing:
             fails[variable] = " | ".join(failing)
@@ -222,8 +288,7 @@ def condition(
 
     def call(test: TextTest) -> str:
         name = f"{symbol}_text_{len(texts)}"
-        argument = test.variable.removeprefix("arg_")
-        memory = "comm" if test.variable == "comm" else "user" if argument in asked.users else "kernel"
+        memory = "comm" if test.variable == "comm" else "user" if test.variable in asked.users else "kernel"
         texts.append(TestedText(name, memory, test.text, test.begins))
         return f"{name}({'' if memory == 'comm' else f'{test.variable}, '}text, &failed)"
 

@@ -40,7 +40,7 @@ def fetches_of(
     probe: ProbeSpec, values: Sequence[Value], event: Event, now: Captured, saved: Captured | None
 ) -> tuple[Fetch, ...]:
     """What is copied from the memory that values point to, once these are known."""
-    hidden = {v.argument: v for v in values if v.hidden}
+    hidden = {v.argument: v for v in values if v.hidden and v.behind is None}
 
     def word(value: Value) -> Source:
         if saved is not None and value.entry and value.wanted is not None:
@@ -51,7 +51,7 @@ def fetches_of(
         return (saved.status_of if saved is not None and value.entry else now.status_of).get(value.name)
 
     found: list[Fetch] = []
-    for value in (v for v in values if v.behind is not None):
+    for value in (v for v in values if v.behind is not None and not v.hidden):
         assert value.behind is not None
         size = hidden[value.behind.size] if value.behind.size is not None else None
         after = [covered(v) for v in (value, size) if v is not None]

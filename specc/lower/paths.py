@@ -330,6 +330,6 @@ def _following(
         size if end == "address" else None, tuple(hop.root for hop in walked.hops), spec.optional,
     )  # fmt: skip
     return Following(
-        f"follow_{probe.name.text}_{spec.field}", f"{need.argument}->{need.text}", need, walked.hops, users, end, c_type,
+        f"follow_{probe.name.text}_{spec.field.removeprefix('__')}", f"{need.argument}->{need.text}", need, walked.hops, users, end, c_type,
         size, None if element else signed, element, probe.kind in KERNEL_KINDS,
     )  # fmt: skip

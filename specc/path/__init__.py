@@ -8,10 +8,11 @@ In: text, the type that it starts from, and a function that completes records.  
 
 from specc.path.local import LocalTypes, access, element_pair, root_key, whole_array
 from specc.path.nouns import Access, Complete, Hop, Path, Step, Walk
-from specc.path.syntax import parse_path
+from specc.path.syntax import MOST_STEPS, parse_path
 from specc.path.walk import member_names, walk
 
 __all__ = [
+    "MOST_STEPS",
     "Access",
     "Complete",
     "Hop",

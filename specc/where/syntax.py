@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from specc.diagnostics import Location, Report, Stop, stop
 from specc.noun import dataclass
+from specc.path import MOST_STEPS, Path, Step
 
 MOST_TOKENS: Final = 120  # a compiler bounds how deep parentheses are, and Python its stack
 MOST_DEPTH: Final = 40
@@ -49,9 +50,12 @@ class Number(NamedTuple):
 
 
 class Name(NamedTuple):
+    """A name, and the path that begins at what it means."""
+
     text: str
     start: int
     stop: int
+    path: Path | None = None
 
 
 class Text(NamedTuple):
@@ -183,14 +187,47 @@ class _Parser:
         if token.text in ("?", ":"):
             raise self.wrong("`?:` is not in the language of conditions", token.start, token.stop,
                              "write it with `&&` and `||`", "SP287")  # fmt: skip
-        self.path(token)
+        self.no_path(token)
         raise self.wrong(f"`{token.text}` is not expected here", token.start, token.stop,
                          "an operator may be missing before it" if token.kind != "op" else None)  # fmt: skip
 
-    def path(self, token: _Token) -> None:
+    def no_path(self, token: _Token) -> None:
         if token.text in ("->", ".", "["):
-            raise self.wrong("members and elements are not supported in conditions yet", token.start, token.stop,
-                             "compare the argument itself", "SP287")  # fmt: skip
+            raise self.wrong("only a name has members and elements", token.start, token.stop,
+                             "write `NAME->MEMBER` without parentheses", "SP287")  # fmt: skip
+
+    def name(self, token: _Token) -> Name:
+        """A name that was taken, with the members and elements after it."""
+        self.names[token.text] = None
+        if self.token.text == "[":
+            raise self.wrong("elements of memory that a pointer leads to are not counted", self.token.start, self.token.stop,
+                             "name a member: `NAME->MEMBER`", "SP287")  # fmt: skip
+        steps: list[Step] = []
+        first = self.token.stop
+        while self.token.text in ("->", ".", "["):
+            sign = self.take()
+            word = self.take()
+            place = part(self.text, self.where, word.start, word.stop)
+            if sign.text == "[":
+                if word.kind != "number" or self.token.text != "]":
+                    raise self.wrong("the index of an element is a number", word.start, max(word.stop, word.start + 1),
+                                     None, "SP287")  # fmt: skip
+                self.take()
+                steps.append(Step(None, self.number(word).value, place))
+            elif word.kind != "name":
+                raise self.wrong("a member's name is missing", word.start, max(word.stop, word.start + 1))
+            else:
+                steps.append(Step(word.text, None, place))
+        if not steps:
+            return Name(token.text, token.start, token.stop)
+        if len(steps) > MOST_STEPS:
+            raise self.wrong(f"the path has {len(steps)} steps, and {MOST_STEPS} are the most", token.start,
+                             self.tokens[self.next - 1].stop, None, "SP281")  # fmt: skip
+        end = self.tokens[self.next - 1].stop
+        text = re.sub(r"\s", "", self.text[first:end])
+        return Name(
+            token.text, token.start, end, Path(text, part(self.text, self.where, token.start, end), tuple(steps))
+        )
 
     def level(self, number: int) -> Tree:
         if number == len(_LEVELS):
@@ -251,8 +288,7 @@ class _Parser:
             case "name" if self.token.text == "(":
                 tree = self.call(token)
             case "name":
-                self.names[token.text] = None
-                tree = Name(token.text, token.start, token.stop)
+                tree = self.name(token)
             case _ if token.text == "(":
                 tree = self.level(0)
                 if self.token.text != ")":
@@ -264,25 +300,23 @@ class _Parser:
                 raise self.wrong("something is missing at the end", max(token.start - 1, 0), token.stop)
             case _:
                 raise self.wrong(f"`{token.text}` is not expected here", token.start, token.stop)
-        self.path(self.token)
+        self.no_path(self.token)
         return tree
 
-    def call(self, name: _Token) -> Tree:
-        if name.text != "startswith":
-            raise self.wrong(f"there is no function `{name.text}` in conditions", name.start, name.stop,
+    def call(self, called: _Token) -> Tree:
+        if called.text != "startswith":
+            raise self.wrong(f"there is no function `{called.text}` in conditions", called.start, called.stop,
                              'there is `startswith(NAME, "text")`', "SP287")  # fmt: skip
         self.take()
         operand = self.take()
+        name = self.name(operand) if operand.kind == "name" else None
         comma = self.take()
         text = self.take()
         close = self.take() if text.kind != "end" else text
-        if (operand.kind, comma.text, text.kind, close.text) != ("name", ",", "text", ")"):
-            raise self.wrong("`startswith` takes a name and a string", name.start, min(close.stop, len(self.text)),
+        if name is None or (comma.text, text.kind, close.text) != (",", "text", ")"):
+            raise self.wrong("`startswith` takes a name and a string", called.start, min(close.stop, len(self.text)),
                              'write `startswith(NAME, "text")`')  # fmt: skip
-        self.names[operand.text] = None
-        return Starts(
-            Name(operand.text, operand.start, operand.stop), self.string(text), name.start, close.stop
-        )  # fmt: skip
+        return Starts(name, self.string(text), called.start, close.stop)
 
     def string(self, token: _Token) -> Text:
         value = self.unescape(token)

@@ -2,7 +2,7 @@ r"""A condition's tree, and what its names mean -> tests, each with its C types;
 
 In: a Condition, and a function that says what a name means.  Out: the parts of its `&&`, each a Test.
 
-    check(condition, lambda name, where: Meaning("nr", IntType(8, signed=False)), report)
+    check(condition, lambda name, path, where: Meaning("nr", IntType(8, signed=False)), report)
 
 Types are C's on x86-64: integer promotions and the usual arithmetic conversions (C11 6.3.1.1, 6.3.1.8). Pointers are
 compared, as unsigned numbers, and nothing else is done with them.
@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from specc.diagnostics import Location, Report, Stop, stop
 from specc.noun import dataclass
+from specc.path import Path
 from specc.where.syntax import COMPARISONS, LOGIC, Binary, Condition, Name, Number, Starts, Text, Tree, Unary
 
 COMM: Final = "comm"
@@ -36,7 +37,7 @@ class Meaning:
     """What a name stands for: a `value` that is known; or a `variable` of the program, read as `type`.
 
     `what` tells a person what it is. `text` says that it can be compared with strings; `problem` why it can be compared
-    with nothing.
+    with nothing. `most` is how long its string can be.
     """
 
     variable: str
@@ -45,6 +46,11 @@ class Meaning:
     value: int | None = None
     text: bool = False
     problem: str = ""
+    most: int | None = None
+
+
+# What a name means, with the path that begins there; None when that was reported.
+Mean: TypeAlias = "Callable[[str, Path | None, Location], Meaning | None]"
 
 
 class Constant(NamedTuple):
@@ -87,9 +93,7 @@ class Test:
     reads: bool  # whether it follows a pointer
 
 
-def check(
-    condition: Condition, meaning: Callable[[str, Location], Meaning | None], report: Report
-) -> list[Test] | None:
+def check(condition: Condition, meaning: Mean, report: Report) -> list[Test] | None:
     """The tests that must all hold; None after a finding. `meaning` gives None when it has reported the name."""
     checker = _Checker(condition, meaning)
     try:
@@ -131,7 +135,7 @@ def wrap(value: int, kind: IntType) -> int:
 
 
 class _Checker:
-    def __init__(self, condition: Condition, meaning: Callable[[str, Location], Meaning | None]) -> None:
+    def __init__(self, condition: Condition, meaning: Mean) -> None:
         self.condition = condition
         self.meaning = meaning
 
@@ -139,7 +143,7 @@ class _Checker:
         return stop(code, message, self.condition.part(tree.start, tree.stop), help=help_)
 
     def known(self, name: Name) -> Meaning:
-        found = self.meaning(name.text, self.condition.part(name.start, name.stop))
+        found = self.meaning(name.text, name.path, self.condition.part(name.start, name.stop))
         if found is None:
             raise _Reported
         return found
@@ -159,9 +163,10 @@ class _Checker:
         match tree:
             case Number(value=value, size=size, signed=signed):
                 return Constant(value, IntType(size, signed))
-            case Name(text=text):
+            case Name(text=text, path=path):
                 found = self.known(tree)
                 if found.problem:
+                    text = f"{text}->{path.text}" if path is not None else text
                     raise self.wrong("SP283", f"`{text}` is {found.what}, {found.problem}", tree)
                 if found.value is not None:
                     return Constant(found.value, found.type)
@@ -182,11 +187,16 @@ class _Checker:
     def text(self, name: Name, text: Text, *, begins: bool) -> Typed:
         found = self.known(name)
         if not found.text:
-            raise self.wrong("SP283", f"`{name.text}` is {found.what}, and a string is compared with it", name,
+            said = f"{name.text}->{name.path.text}" if name.path is not None else name.text
+            raise self.wrong("SP283", f"`{said}` is {found.what}, and a string is compared with it", name,
                              "strings are `comm`, pointers to `char`, and what `args` records by `string`")  # fmt: skip
         if found.variable == COMM and len(text.value) > COMM_MOST:
             raise self.wrong("SP286", f"`comm` has at most {COMM_MOST} bytes, and this has {len(text.value)}", text,
                              "the kernel cuts the name of a task there")  # fmt: skip
+        if found.most is not None and len(text.value) > found.most:
+            raise self.wrong(
+                "SP286", f"a string there has at most {found.most} bytes, and this has {len(text.value)}", text
+            )
         if begins and not text.value:
             raise self.wrong("SP286", "every string begins with nothing", text)
         return TextTest(found.variable, text.value, begins)

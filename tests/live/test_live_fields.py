@@ -18,6 +18,7 @@ from .nests import Path as FieldPath
 SEED = int(os.environ["SPECC_SEED"])
 PATHS = 300
 AT_ONCE = 12  # of one probe
+CONDITIONS = 100
 
 pytestmark = live
 
@@ -99,3 +100,90 @@ def test_random_paths(source: str, tmp_path: Path) -> None:
     for event in events:
         for key, value in event.items():
             assert (value is None) == (f"{key}_error" in event), (key, event)
+
+
+def condition(rng: random.Random, path: FieldPath) -> tuple[str, str] | None:
+    """What a spec says of the end of a path, and what C says."""
+    name = f"o{rng.choice(['->', '.'])}{path.text}"
+    end, last = path.end, path.last
+    negated = rng.choice(["", "!"])
+    match last.kind:
+        case "string" | "text":
+            text = rng.choice(["one", "tw", "a longer string", "a", "ab", "o"])
+            if last.kind == "text" and len(text) >= last.count:
+                return None
+            size = "15" if last.kind == "string" else f"sizeof({end})"
+            if rng.random() < 0.5:
+                return f'{negated}startswith({name}, "{text}")', f'{negated}!strncmp({end}, "{text}", {len(text)})'
+            return (
+                f'{negated}({name} == "{text}")',
+                f'{negated}(strnlen({end}, {size}) == {len(text)} && !memcmp({end}, "{text}", {len(text)}))',
+            )
+        case "pointer" | "number":
+            return f"{negated}({name} == NULL)", f"{negated}({end} == 0)"
+        case "double" | "array":
+            return None
+        case "bits" if last.count > 31:  # gcc and clang do not promote these alike
+            return f"{negated}({name} != 0)", f"{negated}({end} != 0)"
+        case _:
+            number = rng.choice([0, 1, 5, 20, 100, 1000, -1, -3, -100])
+            test = f" {rng.choice(['>', '<', '==', '>=', '&', '+ 7 >'])} {number}"
+            return f"{negated}({name}{test})", f"{negated}({end}{test})"
+
+
+def test_random_conditions(tmp_path: Path) -> None:
+    """Of two paths each; true only when all pointers on both ways lead somewhere, and C says so."""
+    import specc
+
+    rng = random.Random(f"{SEED} where")
+    nest = Nest(rng, records=14)
+    made: list[tuple[int, str, str]] = []
+    while len(made) < CONDITIONS:
+        first, second = nest.paths(2)
+        if first.root != second.root or first.last.kind == "bytes":
+            continue
+        a, b = condition(rng, first), condition(rng, second)
+        if a is None or b is None:
+            continue
+        strings = [p.end for p in (first, second) if p.last.kind == "string"]
+        guard = " && ".join([*first.tests, *second.tests, *strings]) or "1"
+        joined = rng.choice(["&&", "||"])
+        whole = f"{guard} && ({a[1]} {joined} {b[1]})"
+        if joined == "||":  # the second side is not looked at where the first one is true
+            guards = [
+                " && ".join([*p.tests, *([p.end] if p.last.kind == "string" else [])]) or "1" for p in (first, second)
+            ]
+            whole = f"({guards[0]}) && ({a[1]} || (({guards[1]}) && {b[1]}))"
+        made.append((first.root, f"{a[0]} {joined} {b[0]}", whole))
+    (tmp_path / "nest.h").write_text(nest.declarations())
+    declared = "".join(f"void f{i}(struct s{i} *o);\n" for i in range(len(nest.records)))
+    callees = '#include "nest.h"\n' + "".join(
+        f'void f{i}(struct s{i} *o) {{ asm volatile("" : : "r"(o) : "memory"); }}\n' for i in range(len(nest.records))
+    )
+    tells = "".join(f"static int tell{n}(struct s{root} *o) {{ return {c}; }}\n" for n, (root, _, c) in enumerate(made))
+    calls = "".join(f"\tf{i}(&o{i}[0]);\n" for i in range(len(nest.records)))
+    calls += "".join(f'\tprintf("%d ", tell{n}(&o{root}[0]));\n' for n, (root, _, _) in enumerate(made))
+    main = (
+        f'{RUNTIME}#include "nest.h"\n{declared}{nest.fill()}{tells}'
+        f"int main(int n, char **v)\n{{\n\tstate = atoll(v[1]);\n\tfill_all();\n{calls}\treturn 0;\n}}\n"
+    )
+    path = compile_c(tmp_path / "program", callees, main, flags=("-O1", f"-I{tmp_path}"))
+    (tmp_path / "calls.h").write_text(declared)
+    lines = ["specc: 1", "name: nest", "fields: [tid]", "headers: [nest.h, calls.h]", "probes:"]
+    for n, (root, text, _) in enumerate(made):
+        lines += [
+            f"  - name: p{n}",
+            f"    uprobe: {{path: {path}, symbol: f{root}}}",
+            "    args: []",
+            f"    where: '{text}'",
+        ]
+    spec = tmp_path / "nest.yaml"
+    spec.write_text("\n".join(lines) + "\n")
+    with specc.open(spec) as probe:
+        told = subprocess.run([path, str(SEED)], check=True, timeout=60, stdout=subprocess.PIPE, text=True).stdout
+        probe._session.detach()
+        seen = {probe._decoder.decode(r)["probe"] for batch in probe._session.poll(0) for r in batch}
+    wanted = {f"p{n}" for n, word in enumerate(told.split()) if word == "1"}
+    wrong = {made[int(name[1:])][1:] for name in wanted ^ seen}
+    assert wrong == set(), f"seed {SEED}"
+    assert CONDITIONS // 10 < len(wanted) < CONDITIONS

@@ -132,6 +132,19 @@ enum { BYTE_OFFSET, BYTE_SIZE, EXISTS, IS_SIGNED, LSHIFT_U64, RSHIFT_U64 };
 #define info(member, what) __builtin_preserve_field_info(member, what)
 #define OTHER_TYPE -75 /* EOVERFLOW: the member has another size or sign here than what the program was compiled for */
 
+/* A value as it was loaded: no compiler moves the load, or joins it with another. */
+#define held(value) ({ \
+	__u64 got = (__u64)(value); \
+	asm volatile("" : "+r"(got)); \
+	got; \
+})
+
+/* Note that a value could not be read: the whole condition is false then. */
+static __always_inline void fail(int *failed, int this)
+{
+	*failed |= this;
+}
+
 char LICENSE[] SEC("license") = "GPL";
 
 /* Set before the load to record one process only, tasks of one name, or of a cgroup and those below it, which is put
@@ -507,6 +520,92 @@ static __always_inline int follow_entry_second_exists(void)
 	return info(((struct node___specc *)0)->next, EXISTS) && info(((struct node___specc *)0)->next, EXISTS);
 }
 
+/* node->next->level */
+static __always_inline __s32 follow_entry_path_0(__u64 from, __s32 *to)
+{
+	struct node___specc *p1 = (void *)from;
+	struct node___specc *p2;
+	__u64 value = 0;
+	__s32 error;
+
+	error = bpf_probe_read_kernel(&p2, sizeof(p2), &p1->next);
+	if (error)
+		return error;
+	if (info(p2->level, RSHIFT_U64) < 33 || info(p2->level, IS_SIGNED))
+		return OTHER_TYPE;
+	error = bpf_probe_read_kernel(&value, info(p2->level, BYTE_SIZE), (void *)p2 + info(p2->level, BYTE_OFFSET));
+	value <<= info(p2->level, LSHIFT_U64);
+	*to = value >> info(p2->level, RSHIFT_U64);
+	return error;
+}
+
+/* node->delta */
+static __always_inline __s32 follow_entry_path_1(__u64 from, __s32 *to)
+{
+	struct node___specc *p1 = (void *)from;
+	__u64 value = 0;
+	__s32 error;
+
+	if (info(p1->delta, RSHIFT_U64) < 32 || !info(p1->delta, IS_SIGNED))
+		return OTHER_TYPE;
+	error = bpf_probe_read_kernel(&value, info(p1->delta, BYTE_SIZE), (void *)p1 + info(p1->delta, BYTE_OFFSET));
+	value <<= info(p1->delta, LSHIFT_U64);
+	*to = (__s64)value >> info(p1->delta, RSHIFT_U64);
+	return error;
+}
+
+/* node->state */
+static __always_inline __s32 follow_entry_path_2(__u64 from, __s32 *to)
+{
+	struct node___specc *p1 = (void *)from;
+
+	if (info(p1->state, BYTE_SIZE) != 4 || info(p1->state, RSHIFT_U64) != 32)
+		return OTHER_TYPE;
+	return bpf_probe_read_kernel(to, sizeof(*to), &p1->state);
+}
+
+/* node->next->uses.counter */
+static __always_inline __s32 follow_entry_path_3(__u64 from, __s32 *to)
+{
+	struct node___specc *p1 = (void *)from;
+	struct node___specc *p2;
+	__s32 error;
+
+	error = bpf_probe_read_kernel(&p2, sizeof(p2), &p1->next);
+	if (error)
+		return error;
+	if (info(p2->uses.counter, BYTE_SIZE) != 4 || info(p2->uses.counter, RSHIFT_U64) != 32 || !info(p2->uses.counter, IS_SIGNED))
+		return OTHER_TYPE;
+	return bpf_probe_read_kernel(to, sizeof(*to), &p2->uses.counter);
+}
+
+/* where: node->next->level > 3 && node.delta < -1 && node->state == BUSY && length != 0 && node->next->uses.counter */
+static __always_inline int fields_entry_wanted(struct pt_regs *ctx)
+{
+	int failed = 0;
+	__u64 arg_length = held(ctx->cx);
+
+	if (!(arg_length != (__u64)0) || failed)
+		return 0;
+	__s32 path_0 = 0;
+	__s32 path_0_error = follow_entry_path_0(held(ctx->di), &path_0);
+	__s32 path_1 = 0;
+	__s32 path_1_error = follow_entry_path_1(held(ctx->di), &path_1);
+	__s32 path_2 = 0;
+	__s32 path_2_error = follow_entry_path_2(held(ctx->di), &path_2);
+	__s32 path_3 = 0;
+	__s32 path_3_error = follow_entry_path_3(held(ctx->di), &path_3);
+	if (!((fail(&failed, !!path_0_error), path_0) > 3) || failed)
+		return 0;
+	if (!((fail(&failed, !!path_1_error), path_1) < ((__s32)0xffffffffffffffffULL)) || failed)
+		return 0;
+	if (!((fail(&failed, !!path_2_error), path_2) == ((__s32)0xffffffffffffffffULL)) || failed)
+		return 0;
+	if (!(fail(&failed, !!path_3_error), path_3) || failed)
+		return 0;
+	return 1;
+}
+
 /* long in_kernel(struct node *node, counted *uses, unsigned long address, unsigned long length);
  * declared in f.h:18
  * name          *rdi
@@ -526,6 +625,10 @@ static __always_inline int follow_entry_second_exists(void)
  * table         *rdi
  * second        *rdi
  * __length      rcx
+ * __path_0      *rdi
+ * __path_1      *rdi
+ * __path_2      *rdi
+ * __path_3      *rdi
  */
 SEC("kprobe/in_kernel")
 int fields_entry(struct pt_regs *ctx)
@@ -534,6 +637,8 @@ int fields_entry(struct pt_regs *ctx)
 	struct fields_entry_event *e;
 
 	if (unwanted())
+		return 0;
+	if (!fields_entry_wanted(ctx))
 		return 0;
 	e = bpf_ringbuf_reserve(&fields_events, sizeof(*e), 0);
 	if (!e) {
@@ -619,11 +724,34 @@ static __always_inline __s32 follow_done_number(__u64 from, __s64 *to)
 	return bpf_probe_read_kernel(to, sizeof(*to), &p2->number);
 }
 
+/* node->name */
+static __always_inline __s32 follow_done_path_0(__u64 from, __u64 *to)
+{
+	struct node___specc *p1 = (void *)from;
+
+	return bpf_probe_read_kernel(to, sizeof(*to), &p1->name);
+}
+
+/* node->parts[1].label */
+static __always_inline __s32 follow_done_path_1(__u64 from, __u64 *to)
+{
+	struct node___specc *p1 = (void *)from;
+
+	if (info(p1->parts[1].label, BYTE_SIZE) < 12)
+		return OTHER_TYPE;
+	*to = (__u64)&p1->parts[1].label;
+	return 0;
+}
+
 struct fields_done_entry {
 	__u64 number; /* node->next->number */
+	__u64 __path_0; /* node->name */
+	__u64 __path_1; /* node->parts[1].label */
 };
-_Static_assert(sizeof(struct fields_done_entry) == 8, "size of struct fields_done_entry");
+_Static_assert(sizeof(struct fields_done_entry) == 24, "size of struct fields_done_entry");
 _Static_assert(__builtin_offsetof(struct fields_done_entry, number) == 0, "fields_done_entry.number");
+_Static_assert(__builtin_offsetof(struct fields_done_entry, __path_0) == 8, "fields_done_entry.__path_0");
+_Static_assert(__builtin_offsetof(struct fields_done_entry, __path_1) == 16, "fields_done_entry.__path_1");
 
 /* What a call was given, until it returns: by thread and by its frame, so that neither recursion nor another thread
  * finds the wrong one. The oldest give way when calls never return.
@@ -639,6 +767,8 @@ struct {
  * declared in f.h:18
  * number        *rdi
  * return_value  rax
+ * __path_0      *rdi
+ * __path_1      *rdi
  */
 SEC("kprobe/in_kernel")
 int fields_done_entry(struct pt_regs *ctx)
@@ -649,8 +779,54 @@ int fields_done_entry(struct pt_regs *ctx)
 	if (unwanted())
 		return 0;
 	s->number = ctx->di; /* rdi */
+	s->__path_0 = ctx->di; /* rdi */
+	s->__path_1 = ctx->di; /* rdi */
 	bpf_map_update_elem(&fields_done_calls, &frame, s, BPF_ANY);
 	return 0;
+}
+
+/* Whether a string begins with eth */
+static __always_inline int fields_done_text_0(__u64 from, __u64 *text, int *failed)
+{
+	long copied = bpf_probe_read_kernel_str(text, 8, (const void *)from);
+
+	if (copied < 0) {
+		*failed = 1;
+		return 0;
+	}
+	if (copied < 4)
+		return 0;
+	return (text[0] & 0xffffff) == 0x687465ULL;
+}
+
+/* Whether a string is lo */
+static __always_inline int fields_done_text_1(__u64 from, __u64 *text, int *failed)
+{
+	long copied = bpf_probe_read_kernel_str(text, 8, (const void *)from);
+
+	if (copied < 0) {
+		*failed = 1;
+		return 0;
+	}
+	if (copied != 3)
+		return 0;
+	return (text[0] & 0xffff) == 0x6f6cULL;
+}
+
+/* where: startswith(node->name, "eth") && node->parts[1].label != "lo" */
+static __always_inline int fields_done_wanted(struct pt_regs *ctx, const struct fields_done_entry *entry)
+{
+	__u64 text[10];
+	int failed = 0;
+	__u64 path_0 = 0;
+	__s32 path_0_error = follow_done_path_0(entry->__path_0, &path_0);
+	__u64 path_1 = 0;
+	__s32 path_1_error = follow_done_path_1(entry->__path_1, &path_1);
+	if (!(fail(&failed, !!path_0_error), fields_done_text_0(path_0, text, &failed)) || failed)
+		return 0;
+	if (!!(fail(&failed, !!path_1_error), fields_done_text_1(path_1, text, &failed)) || failed)
+		return 0;
+	return 1;
 }
 
 SEC("kretprobe/in_kernel")
@@ -666,6 +842,10 @@ int fields_done(struct pt_regs *ctx)
 	entry = bpf_map_lookup_elem(&fields_done_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
+		return 0;
+	}
+	if (!fields_done_wanted(ctx, entry)) {
+		bpf_map_delete_elem(&fields_done_calls, &frame);
 		return 0;
 	}
 	e = bpf_ringbuf_reserve(&fields_events, sizeof(*e), 0);
@@ -684,10 +864,56 @@ int fields_done(struct pt_regs *ctx)
 }
 
 /* The same event by a BPF trampoline, which costs less, for loaders that choose: one of the two is loaded. */
+/* Whether a string begins with eth */
+static __always_inline int fields_done_trampoline_text_0(__u64 from, __u64 *text, int *failed)
+{
+	long copied = bpf_probe_read_kernel_str(text, 8, (const void *)from);
+
+	if (copied < 0) {
+		*failed = 1;
+		return 0;
+	}
+	if (copied < 4)
+		return 0;
+	return (text[0] & 0xffffff) == 0x687465ULL;
+}
+
+/* Whether a string is lo */
+static __always_inline int fields_done_trampoline_text_1(__u64 from, __u64 *text, int *failed)
+{
+	long copied = bpf_probe_read_kernel_str(text, 8, (const void *)from);
+
+	if (copied < 0) {
+		*failed = 1;
+		return 0;
+	}
+	if (copied != 3)
+		return 0;
+	return (text[0] & 0xffff) == 0x6f6cULL;
+}
+
+/* where: startswith(node->name, "eth") && node->parts[1].label != "lo" */
+static __always_inline int fields_done_trampoline_wanted(const __u64 *ctx)
+{
+	__u64 text[10];
+	int failed = 0;
+	__u64 path_0 = 0;
+	__s32 path_0_error = follow_done_path_0(held(ctx[0]), &path_0);
+	__u64 path_1 = 0;
+	__s32 path_1_error = follow_done_path_1(held(ctx[0]), &path_1);
+	if (!(fail(&failed, !!path_0_error), fields_done_trampoline_text_0(path_0, text, &failed)) || failed)
+		return 0;
+	if (!!(fail(&failed, !!path_1_error), fields_done_trampoline_text_1(path_1, text, &failed)) || failed)
+		return 0;
+	return 1;
+}
+
 /* long in_kernel(struct node *node, counted *uses, unsigned long address, unsigned long length);
  * declared in f.h:18
  * number        *ctx[0]
  * return_value  ctx[4]
+ * __path_0      *ctx[0]
+ * __path_1      *ctx[0]
  */
 SEC("?fexit/in_kernel")
 int fields_done_trampoline(const __u64 *ctx)
@@ -695,6 +921,8 @@ int fields_done_trampoline(const __u64 *ctx)
 	struct fields_done_event *e;
 
 	if (unwanted())
+		return 0;
+	if (!fields_done_trampoline_wanted(ctx))
 		return 0;
 	e = bpf_ringbuf_reserve(&fields_events, sizeof(*e), 0);
 	if (!e) {
@@ -801,6 +1029,27 @@ static __always_inline __s32 follow_process_level(__u64 from, __u32 *to)
 	return error;
 }
 
+/* return->next */
+static __always_inline __s32 follow_process_path_0(__u64 from, __u64 *to)
+{
+	__u64 p1 = from;
+
+	return bpf_probe_read_user(to, sizeof(*to), (const void *)(p1));
+}
+
+/* return->level */
+static __always_inline __s32 follow_process_path_1(__u64 from, __s32 *to)
+{
+	__u64 p1 = from;
+	__u64 value = 0;
+	__s32 error;
+
+	error = bpf_probe_read_user(&value, 1, (const void *)(p1 + 64));
+	value <<= 58;
+	*to = value >> 59;
+	return error;
+}
+
 struct fields_process_entry {
 	__u64 name; /* the string at node->next->name */
 	__u64 label; /* node->parts[2].label */
@@ -823,11 +1072,13 @@ struct {
 
 /* struct node *in_process(const struct node *node, int count);
  * declared in f.h:19
- * name    *rdi
- * label   *rdi
- * delta   *rdi
- * weight  *rax
- * level   *rax
+ * name      *rdi
+ * label     *rdi
+ * delta     *rdi
+ * weight    *rax
+ * level     *rax
+ * __path_0  *rax
+ * __path_1  *rax
  */
 SEC("uprobe//bin/true:in_process")
 int fields_process_entry(struct pt_regs *ctx)
@@ -845,6 +1096,19 @@ int fields_process_entry(struct pt_regs *ctx)
 	return 0;
 }
 
+/* where: return->next == NULL || return->level & 1 */
+static __always_inline int fields_process_wanted(struct pt_regs *ctx, const struct fields_process_entry *entry)
+{
+	int failed = 0;
+	__u64 path_0 = 0;
+	__s32 path_0_error = follow_process_path_0(held(ctx->ax), &path_0);
+	__s32 path_1 = 0;
+	__s32 path_1_error = follow_process_path_1(held(ctx->ax), &path_1);
+	if (!(((fail(&failed, !!path_0_error), path_0) == ((__u64)0x0ULL)) || ((fail(&failed, !!path_1_error), path_1) & 1)) || failed)
+		return 0;
+	return 1;
+}
+
 SEC("uretprobe//bin/true:in_process")
 int fields_process(struct pt_regs *ctx)
 {
@@ -860,6 +1124,10 @@ int fields_process(struct pt_regs *ctx)
 	entry = bpf_map_lookup_elem(&fields_process_calls, &frame);
 	if (!entry) {
 		miss(2); /* entered before the probe was there, or while it could not run */
+		return 0;
+	}
+	if (!fields_process_wanted(ctx, entry)) {
+		bpf_map_delete_elem(&fields_process_calls, &frame);
 		return 0;
 	}
 	e = bpf_ringbuf_reserve(&fields_events, sizeof(*e), 0);
@@ -904,7 +1172,7 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"entry\", \"kind\": \"kprobe\", \"function\": \"in_kernel\", \"symbol\": \"fields_entry\",\n"
 	"\"declaration\": {\"name\": \"in_kernel\", \"result\": \"long\", \"parameters\": [[\"node\", {\"pointer\": 0}], [\"uses\", {\"pointer\": {\"typedef\": \"counted\", \"of\": 1}}], [\"address\", \"unsigned long\"], [\"length\", \"unsigned long\"]], \"source\": \"f.h:18\"},\n"
 	"\"used\": [\"node\", \"uses\", \"address\", \"length\"],\n"
-	"\"paths\": [{\"of\": \"name\", \"argument\": \"node\", \"path\": \"next->next->name\", \"start\": {\"pointer\": 0}, \"type\": {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"char\"}}, \"through\": [0, 0, 0]}, {\"of\": \"id\", \"argument\": \"node\", \"path\": \"parts[2].id\", \"start\": {\"pointer\": 0}, \"type\": \"unsigned short\", \"through\": [0]}, {\"of\": \"label\", \"argument\": \"node\", \"path\": \"next->parts[1].label\", \"start\": {\"pointer\": 0}, \"type\": {\"array\": \"char\", \"count\": 12}, \"through\": [0, 0]}, {\"of\": \"text\", \"argument\": \"node\", \"path\": \"parts[0].label\", \"start\": {\"pointer\": 0}, \"type\": {\"array\": \"char\", \"count\": 12}, \"at_least\": 12, \"through\": [0]}, {\"of\": \"number\", \"argument\": \"node\", \"path\": \"number\", \"start\": {\"pointer\": 0}, \"type\": \"long\", \"through\": [0]}, {\"of\": \"high\", \"argument\": \"node\", \"path\": \"next.high\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"through\": [0, 0]}, {\"of\": \"level\", \"argument\": \"node\", \"path\": \"level\", \"start\": {\"pointer\": 0}, \"type\": \"unsigned int\", \"bits\": 5, \"through\": [0]}, {\"of\": \"delta\", \"argument\": \"node\", \"path\": \"next->delta\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"bits\": 7, \"through\": [0, 0]}, {\"of\": \"state\", \"argument\": \"node\", \"path\": \"state\", \"start\": {\"pointer\": 0}, \"type\": 2, \"through\": [0]}, {\"of\": \"uses_counter\", \"argument\": \"node\", \"path\": \"uses.counter\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"through\": [0]}, {\"of\": \"uses\", \"argument\": \"uses\", \"path\": \"counter\", \"start\": {\"pointer\": {\"typedef\": \"counted\", \"of\": 1}}, \"type\": \"int\", \"through\": [{\"typedef\": \"counted\", \"of\": 1}]}, {\"of\": \"value\", \"argument\": \"node\", \"path\": \"values\", \"start\": {\"pointer\": 0}, \"type\": {\"pointer\": \"short\"}, \"through\": [0]}, {\"of\": \"buffer\", \"argument\": \"node\", \"path\": \"buffer\", \"start\": {\"pointer\": 0}, \"type\": {\"pointer\": \"char\"}, \"through\": [0]}, {\"of\": \"cell\", \"argument\": \"address\", \"path\": \"table[1][2]\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"through\": [0]}, {\"of\": \"table\", \"argument\": \"node\", \"path\": \"table\", \"start\": {\"pointer\": 0}, \"type\": {\"array\": {\"array\": \"int\", \"count\": 3}, \"count\": 2}, \"through\": [0]}, {\"of\": \"second\", \"argument\": \"node\", \"path\": \"next->next\", \"start\": {\"pointer\": 0}, \"type\": {\"pointer\": 0}, \"through\": [0, 0], \"optional\": true}], \"event\": \"fields_entry_event\", \"size\": 248, \"fields\": [\n"
+	"\"paths\": [{\"of\": \"name\", \"argument\": \"node\", \"path\": \"next->next->name\", \"start\": {\"pointer\": 0}, \"type\": {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"char\"}}, \"through\": [0, 0, 0]}, {\"of\": \"id\", \"argument\": \"node\", \"path\": \"parts[2].id\", \"start\": {\"pointer\": 0}, \"type\": \"unsigned short\", \"through\": [0]}, {\"of\": \"label\", \"argument\": \"node\", \"path\": \"next->parts[1].label\", \"start\": {\"pointer\": 0}, \"type\": {\"array\": \"char\", \"count\": 12}, \"through\": [0, 0]}, {\"of\": \"text\", \"argument\": \"node\", \"path\": \"parts[0].label\", \"start\": {\"pointer\": 0}, \"type\": {\"array\": \"char\", \"count\": 12}, \"at_least\": 12, \"through\": [0]}, {\"of\": \"number\", \"argument\": \"node\", \"path\": \"number\", \"start\": {\"pointer\": 0}, \"type\": \"long\", \"through\": [0]}, {\"of\": \"high\", \"argument\": \"node\", \"path\": \"next.high\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"through\": [0, 0]}, {\"of\": \"level\", \"argument\": \"node\", \"path\": \"level\", \"start\": {\"pointer\": 0}, \"type\": \"unsigned int\", \"bits\": 5, \"through\": [0]}, {\"of\": \"delta\", \"argument\": \"node\", \"path\": \"next->delta\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"bits\": 7, \"through\": [0, 0]}, {\"of\": \"state\", \"argument\": \"node\", \"path\": \"state\", \"start\": {\"pointer\": 0}, \"type\": 2, \"through\": [0]}, {\"of\": \"uses_counter\", \"argument\": \"node\", \"path\": \"uses.counter\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"through\": [0]}, {\"of\": \"uses\", \"argument\": \"uses\", \"path\": \"counter\", \"start\": {\"pointer\": {\"typedef\": \"counted\", \"of\": 1}}, \"type\": \"int\", \"through\": [{\"typedef\": \"counted\", \"of\": 1}]}, {\"of\": \"value\", \"argument\": \"node\", \"path\": \"values\", \"start\": {\"pointer\": 0}, \"type\": {\"pointer\": \"short\"}, \"through\": [0]}, {\"of\": \"buffer\", \"argument\": \"node\", \"path\": \"buffer\", \"start\": {\"pointer\": 0}, \"type\": {\"pointer\": \"char\"}, \"through\": [0]}, {\"of\": \"cell\", \"argument\": \"address\", \"path\": \"table[1][2]\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"through\": [0]}, {\"of\": \"table\", \"argument\": \"node\", \"path\": \"table\", \"start\": {\"pointer\": 0}, \"type\": {\"array\": {\"array\": \"int\", \"count\": 3}, \"count\": 2}, \"through\": [0]}, {\"of\": \"second\", \"argument\": \"node\", \"path\": \"next->next\", \"start\": {\"pointer\": 0}, \"type\": {\"pointer\": 0}, \"through\": [0, 0], \"optional\": true}, {\"of\": \"__path_0\", \"argument\": \"node\", \"path\": \"next->level\", \"start\": {\"pointer\": 0}, \"type\": \"unsigned int\", \"bits\": 5, \"through\": [0, 0]}, {\"of\": \"__path_1\", \"argument\": \"node\", \"path\": \"delta\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"bits\": 7, \"through\": [0]}, {\"of\": \"__path_2\", \"argument\": \"node\", \"path\": \"state\", \"start\": {\"pointer\": 0}, \"type\": 2, \"through\": [0]}, {\"of\": \"__path_3\", \"argument\": \"node\", \"path\": \"next->uses.counter\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"through\": [0, 0]}], \"event\": \"fields_entry_event\", \"size\": 248, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"absent\", \"at\": 8, \"as\": \"__u64\", \"role\": \"absent\"},\n"
 	"{\"name\": \"name_error\", \"at\": 16, \"as\": \"__s32\", \"role\": \"status\"},\n"
@@ -947,7 +1215,7 @@ const char specc_description[] SEC(".specc") =
 	"\"declaration\": {\"name\": \"in_kernel\", \"result\": \"long\", \"parameters\": [[\"node\", {\"pointer\": 0}], [\"uses\", {\"pointer\": {\"typedef\": \"counted\", \"of\": 1}}], [\"address\", \"unsigned long\"], [\"length\", \"unsigned long\"]], \"source\": \"f.h:18\"},\n"
 	"\"used\": [\"node\", \"return\"],\n"
 	"\"trampoline\": {\"kind\": \"fexit\", \"symbol\": \"fields_done_trampoline\"},\n"
-	"\"paths\": [{\"of\": \"number\", \"argument\": \"node\", \"path\": \"next->number\", \"start\": {\"pointer\": 0}, \"type\": \"long\", \"through\": [0, 0]}], \"event\": \"fields_done_event\", \"size\": 24, \"fields\": [\n"
+	"\"paths\": [{\"of\": \"number\", \"argument\": \"node\", \"path\": \"next->number\", \"start\": {\"pointer\": 0}, \"type\": \"long\", \"through\": [0, 0]}, {\"of\": \"__path_0\", \"argument\": \"node\", \"path\": \"name\", \"start\": {\"pointer\": 0}, \"type\": {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"char\"}}, \"through\": [0]}, {\"of\": \"__path_1\", \"argument\": \"node\", \"path\": \"parts[1].label\", \"start\": {\"pointer\": 0}, \"type\": {\"array\": \"char\", \"count\": 12}, \"through\": [0]}], \"event\": \"fields_done_event\", \"size\": 24, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"number_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"number\", \"at\": 8, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"status\": \"number_error\", \"place\": \"*rdi\"},\n"
@@ -970,4 +1238,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"level\", \"at\": 68, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"status\": \"level_error\", \"place\": \"*rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 d49c498868d0783c */
+/* specc: sha256 8327183f93598ce5 */
