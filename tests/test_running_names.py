@@ -142,6 +142,24 @@ def test_names_of_a_header_stay(running: Path, tmp_path: Path) -> None:
     assert typed(event, "plain") == NEW  # the argument's own type is out of BTF
 
 
+def test_a_header_of_another_kernel(running: Path, tmp_path: Path) -> None:
+    """Macros of one kernel, and another one whose BTF has them as an enum with other values."""
+    (tmp_path / "z.h").write_text("#define FOLL_WRITE 1\n#define FOLL_PIN 0x40000\n#define FOLL_OWN 0x100\n")
+    spec = SPEC.replace("fields", "headers: [z.h]\nfields").replace("{zone: {enum: zone}}, ", "")
+    known = compiled(tmp_path, spec, kernel(tmp_path / "a.btf", OLD, None))
+    for fits in (None, BITS, {"FOLL_OTHER": 1}):
+        kernel(running, OLD, fits)
+        event, _, said = settled(known)
+        assert (said, called(event, "flags")) == ("", {"FOLL_WRITE": 1, "FOLL_PIN": 0x40000, "FOLL_OWN": 0x100})
+    kernel(running, OLD, MOVED)
+    assert settled(known)[2] == (
+        "SP472 names in the headers of `f` are not this kernel's: `FOLL_PIN` of `flags` is 262144 there, and 524288 in this "
+        "kernel\n  = help: build the spec with the header of this kernel, or without one: BTF has the names (--force runs it "
+        "all the same)\n"
+    )
+    assert "SP472 warning: " in settled(known, force=True)[2]
+
+
 def test_names_beside_a_declared_prototype(running: Path, tmp_path: Path) -> None:
     """The places are the declaration's, and the names of the enum come from BTF."""
     spec = SPEC.replace("    args", '    prototype: "long f(int zone, unsigned long flags, void *at)"\n    args')

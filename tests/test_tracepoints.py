@@ -281,6 +281,17 @@ def test_what_the_running_kernel_lacks(kernels: tuple[Path, Path], running: Path
     assert found.startswith("error SP470 the running kernel's BTF does not name the parameters of `idle`, so nothing")
 
 
+def test_before_there_were_functions_for_tracepoints(running: Path, tmp_path: Path) -> None:
+    """Linux 5.5 to 5.9: BTF has the types, no symbol and nothing with the names."""
+    kernel(running / "vmlinux", {}, tracepoints={"idle": "?unsigned int state, unsigned int cpu"})
+    (tmp_path / "kallsyms").write_text("ffffffff81000010 T do_idle\n")
+    probe = '{raw_tracepoint: idle, prototype: "void idle(unsigned int state, unsigned int cpu)", args: [cpu]}'
+    known = described(compiled(tmp_path, probe, running / "vmlinux")[0])
+    assert checked(known) == ([], [])
+    kernel(running / "vmlinux", {}, tracepoints={"other": "?int a"})
+    assert [d[:11] for d in checked(known)[1]] == ["error SP467"]
+
+
 def test_a_declared_prototype_is_compared(kernels: tuple[Path, Path], running: Path, tmp_path: Path) -> None:
     (running / "vmlinux").write_bytes(kernels[1].read_bytes())
     right = '{raw_tracepoint: idle, prototype: "void idle(unsigned int state, unsigned int cpu)", args: [cpu]}'

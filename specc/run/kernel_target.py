@@ -70,8 +70,9 @@ def check_kernel(
     for probe in ours:
         symbol = kernel_symbol(probe)
         if probe.kind == TRACEPOINT:
-            if not symbols.get(symbol):
-                report.diagnostics.append(_no_tracepoint(probe, where(probe.name)))
+            absent = _no_tracepoint(probe, where(probe.name)) if not symbols.get(symbol) else None
+            if absent is not None:
+                report.diagnostics.append(absent)
             continue
         found = symbol_problem(symbol, symbols.get(symbol, []), where(probe.name))
         if found is None and symbol in blacklist and probe.kind not in LINK_KINDS:
@@ -164,13 +165,16 @@ def symbol_problem(function: str, symbols: Sequence[KernelSymbol], where: Locati
                       _why_missing(function), _similar(function))  # fmt: skip
 
 
-def _no_tracepoint(probe: ProbeDescription, where: Location | None) -> Diagnostic:
+def _no_tracepoint(probe: ProbeDescription, where: Location | None) -> Diagnostic | None:
+    """Before Linux 5.10 no function of its own calls the programs on a tracepoint: then BTF alone tells of it."""
     assert probe.function is not None
     try:
         with open(KALLSYMS, "rb") as file:
             known = {n.decode() for n in re.findall(rb" [tT] __traceiter_(\w+)", file.read())}
     except OSError:
         known = set()
+    if not known and _in_btf(f"btf_trace_{probe.function}", typedef=True):
+        return None
     near = {n for n in known if n[:1] == probe.function[:1]}
     return Diagnostic(
         "SP467", f"this kernel ({os.uname().release}) has no tracepoint `{probe.function}`", where,
@@ -215,13 +219,14 @@ def _similar_call(function: str) -> str | None:
     return did_you_mean(function.removeprefix("__x64_sys_"), known)
 
 
-def _in_btf(function: str) -> bool:
+def _in_btf(name: str, *, typedef: bool = False) -> bool:
     from specc.btf import open_btf
 
     if not os.path.exists(BTF):
         return False
     try:
-        return bool(open_btf(Path(BTF)).find(function))
+        btf = open_btf(Path(BTF))
+        return btf.typedef(name) is not None if typedef else bool(btf.find(name))
     except Stop:
         return False
 

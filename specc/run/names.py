@@ -7,7 +7,7 @@ it tests by a name that means something else here.
     event.field("gup_flags").names.members          # (("FOLL_WRITE", 1), ...) as this kernel has them
     changed(probe, (vmlinux,), prototype)           # ["`FOLL_PIN` is 524288 here, and 262144 where it was compiled for"]
 
-Names that a spec's headers say are the spec's own affair, and stay as they are.
+Names that a spec's headers say stay as they are; but where this kernel's BTF gives one of them another value, it is told.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def asks(probe: ProbeDescription) -> bool:
     """Whether anything about the probe depends on what this kernel's values are called."""
-    names = any(f.names is not None and f.names.btf for f in probe.event.fields)
+    names = any(f.names is not None for f in probe.event.fields)
     enums = any(f.type is not None and _of_kernel(probe, f) and _has_enum(f.type) for f in probe.event.fields)
     return names or enums or bool(probe.constants)
 
@@ -78,6 +78,19 @@ def changed(probe: ProbeDescription, btfs: Sequence[Btf], theirs: Prototype | No
             found.append(f"`{name}` is {value} where it was compiled for, and this kernel's BTF does not have it")
         elif here != value:
             found.append(f"`{name}` is {value} where it was compiled for, and {here} in this kernel")
+    return found
+
+
+def contradicted(probe: ProbeDescription, btfs: Sequence[Btf]) -> list[str]:
+    """Names of the spec's headers that are another value in the enum, or among the constants with the prefix, of this
+    kernel: the header is another kernel's."""
+    found: list[str] = []
+    for field in probe.event.fields:
+        if field.names is not None and not field.names.btf:
+            here = dict(_members(field.names, bare_of(field), btfs))
+            for name, value in field.names.members:
+                if here.get(name, value) != value:
+                    found.append(f"`{name}` of `{field.record_key}` is {value} there, and {here[name]} in this kernel")
     return found
 
 

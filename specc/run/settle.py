@@ -18,7 +18,7 @@ from specc.diagnostics import Diagnostic, Location, Report, Severity, Stop
 from specc.noun import replace
 from specc.prototype import Prototype, spell_prototype
 from specc.run.fill import Filled, fill, keep
-from specc.run.names import asks, changed, renamed, told
+from specc.run.names import asks, changed, contradicted, renamed, told
 from specc.spec import SYSCALL_KINDS, TRACEPOINT
 
 if TYPE_CHECKING:
@@ -66,10 +66,28 @@ def settle(
             btfs = kernel.btfs(modules.get(probe.name, ""))
             one = filled.get(probe.name, Filled({}, probe.event, ()))
             _check_constants(probe, btfs, found.get(probe.name, ()), where(probe.name), report, force=force)
+            _check_headers(probe, btfs, where(probe.name), report, force=force)
             if btfs or not force:
                 event = renamed(probe, one.event, btfs)
                 filled[probe.name] = replace(one, event=event, notes=told(probe.event, event))
     return filled
+
+
+def _check_headers(
+    probe: ProbeDescription, btfs: Sequence[Btf], where: Location | None, report: Report, *, force: bool
+) -> None:
+    """Names that the spec's headers give to values must not be this kernel's names of others."""
+    found = contradicted(probe, btfs)
+    if found:
+        report.diagnostics.append(
+            Diagnostic(
+                "SP472", f"names in the headers of `{probe.name}` are not this kernel's: {found[0]}", where,
+                tuple(f"also: {f}" for f in found[1:]),
+                "names may be wrong: --force was given" if force
+                else "build the spec with the header of this kernel, or without one: BTF has the names (--force runs it all the same)",
+                Severity.WARNING if force else Severity.ERROR,
+            )
+        )  # fmt: skip
 
 
 def _check_constants(
