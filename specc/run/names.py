@@ -7,12 +7,12 @@ it tests by a name that means something else here.
     event.field("gup_flags").names.members          # (("FOLL_WRITE", 1), ...) as this kernel has them
     changed(probe, (vmlinux,), prototype)           # ["`FOLL_PIN` is 524288 here, and 262144 where it was compiled for"]
 
-Names that a spec's headers say stay as they are; but where this kernel's BTF gives one of them another value, it is told.
+Names that a spec's headers say stay as they are, but for those that this kernel's BTF contradicts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from specc.describe import ProbeDescription
@@ -37,13 +37,17 @@ def _of_kernel(probe: ProbeDescription, field: Field) -> bool:
     return probe.at is not None or any(path.field == field.name for path in probe.paths)
 
 
-def renamed(probe: ProbeDescription, event: Event, btfs: Sequence[Btf]) -> Event:
+def renamed(probe: ProbeDescription, event: Event, btfs: Sequence[Btf], *, believe_headers: bool = False) -> Event:
     """The event with this kernel's names. Without BTF nobody knows them: then its values are numbers."""
 
     def field(one: Field) -> Field:
         made = one
         if one.names is not None and one.names.btf:
             made = replace(made, names=replace(one.names, members=_members(one.names, bare_of(one), btfs)))
+        elif one.names is not None and not believe_headers:
+            here = _constants(one.names, bare_of(one), btfs)
+            kept = tuple((n, v) for n, v in one.names.members if _agrees(n, v, here))
+            made = replace(made, names=replace(one.names, members=kept))
         if one.type is not None and _of_kernel(probe, one) and _has_enum(one.type):
             made = replace(made, type=_named(one.type, btfs))
         return made
@@ -55,7 +59,7 @@ def told(before: Event, now: Event) -> tuple[str, ...]:
     """For a person: which names are others than those that were compiled in."""
     found: list[str] = []
     for old, new in zip(before.fields, now.fields, strict=True):
-        if old.names is None or new.names is None or old.names.members == new.names.members:
+        if old.names is None or new.names is None or not old.names.btf or old.names.members == new.names.members:
             continue
         count = len(new.names.members)
         names = f"{count} names of this kernel's BTF" if count else "none, for this kernel's BTF has no such names"
@@ -82,16 +86,37 @@ def changed(probe: ProbeDescription, btfs: Sequence[Btf], theirs: Prototype | No
 
 
 def contradicted(probe: ProbeDescription, btfs: Sequence[Btf]) -> list[str]:
-    """Names of the spec's headers that are another value in the enum, or among the constants with the prefix, of this
-    kernel: the header is another kernel's."""
+    """Names of the spec's headers that the same enum, or the constants with the same prefix, of this kernel do not agree
+    with: there the name is another value, or the value has another name. The header is another kernel's."""
     found: list[str] = []
     for field in probe.event.fields:
         if field.names is not None and not field.names.btf:
-            here = dict(_members(field.names, bare_of(field), btfs))
+            here = _constants(field.names, bare_of(field), btfs)
             for name, value in field.names.members:
-                if here.get(name, value) != value:
-                    found.append(f"`{name}` of `{field.record_key}` is {value} there, and {here[name]} in this kernel")
+                if not _agrees(name, value, here):
+                    other = f"{here[name]}" if name in here else f"`{next(n for n, v in here.items() if v == value)}`"
+                    found.append(
+                        f"`{name}` of `{field.record_key}` is {value} there, "
+                        + (f"and {other} in this kernel" if name in here else f"which is {other} in this kernel")
+                    )
     return found
+
+
+def _agrees(name: str, value: int, here: Mapping[str, int]) -> bool:
+    return here[name] == value if name in here else value not in here.values()
+
+
+def _constants(names: Names, kind: Int | Enum, btfs: Sequence[Btf]) -> dict[str, int]:
+    """This kernel's, all of them, as the field would have them."""
+    from specc.lower.shown import in_width
+    from specc.vocabulary import called_in
+
+    try:
+        found = called_in(btfs, names.source) or ()
+    except Stop:
+        return {}
+    flags = names.kind == "flags"
+    return {name: value for one in found for name, value in in_width([one], kind, flags=flags)}
 
 
 def bare_of(field: Field) -> Int | Enum:

@@ -68,7 +68,7 @@ def settle(
             _check_constants(probe, btfs, found.get(probe.name, ()), where(probe.name), report, force=force)
             _check_headers(probe, btfs, where(probe.name), report, force=force)
             if btfs or not force:
-                event = renamed(probe, one.event, btfs)
+                event = renamed(probe, one.event, btfs, believe_headers=force)
                 filled[probe.name] = replace(one, event=event, notes=told(probe.event, event))
     return filled
 
@@ -76,17 +76,14 @@ def settle(
 def _check_headers(
     probe: ProbeDescription, btfs: Sequence[Btf], where: Location | None, report: Report, *, force: bool
 ) -> None:
-    """Names that the spec's headers give to values must not be this kernel's names of others."""
+    """Names that the spec's headers give to values must not be this kernel's names of others: those are left out."""
     found = contradicted(probe, btfs)
     if found:
-        report.diagnostics.append(
-            Diagnostic(
-                "SP472", f"names in the headers of `{probe.name}` are not this kernel's: {found[0]}", where,
-                tuple(f"also: {f}" for f in found[1:]),
-                "names may be wrong: --force was given" if force
-                else "build the spec with the header of this kernel, or without one: BTF has the names (--force runs it all the same)",
-                Severity.WARNING if force else Severity.ERROR,
-            )
+        what = "may be wrong: --force was given" if force else "are left out"
+        report.warning(
+            "SP472", f"names in the headers of `{probe.name}` are not this kernel's, and {what}: {found[0]}", where,
+            notes=[f"also: {f}" for f in found[1:4]] + ([f"and {len(found) - 4} more"] if len(found) > 4 else []),
+            help="leave the header out: where BTF has the names, they are those of the kernel that runs",
         )  # fmt: skip
 
 
