@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from specc.compiler import find_compiler
+from specc.consumer import emit_python
 from specc.describe import Description, ProbeDescription, describe, parse_description
 from specc.diagnostics import Report, Stop
 from specc.events import open_writer
@@ -19,6 +20,10 @@ from specc.events.cells import Interval, Tally, bounds, decoder_of, records, tal
 from specc.events.charts import bar, chart, label, short, time
 from specc.events.intervals import open_intervals
 from specc.ir import Program
+from specc.lock import Lock, read_lock, write_lock
+from specc.lock.changes import spec_changes
+from specc.lock.made import locked_spec
+from specc.noun import replace
 from specc.pipeline import Session, front
 from specc.records import record_schema
 
@@ -227,6 +232,25 @@ def test_an_older_reader_refuses_an_object_with_aggregates(program: Program) -> 
     assert json.loads(describe(program))["specc"] == 2
     others = json.loads(describe(front_of("scalars")))
     assert others["specc"] == 1
+
+
+def test_a_module_for_events_needs_events(program: Program) -> None:
+    with pytest.raises(Stop) as problem:
+        emit_python(replace(program, probes=program.aggregated))
+    assert problem.value.diagnostic.code == "SP477"
+    assert "Not here is what is counted in the kernel, by calls, all_calls" in emit_python(program)
+
+
+def test_a_lock_has_what_is_counted(program: Program) -> None:
+    spec = locked_spec("specs/tallies.yaml", program, (), {})
+    text = write_lock(Lock((spec,)))
+    assert "    aggregate lhist of size from 0 to 1000 by 100 by tid\n" in text
+    assert read_lock(text, "specc.lock") == Lock((spec,))
+    other = replace(spec, probes=tuple(replace(p, aggregate="") for p in spec.probes))
+    changes = [c for c in spec_changes(other, spec) if c.probe == "least"]
+    assert [(c.kind, c.breaks, c.text) for c in changes] == [
+        ("retyped", True, "it gives min of value by key, pid, it gave events")
+    ]
 
 
 def front_of(case: str) -> Program:

@@ -252,7 +252,14 @@ def _check_aggregates(description: Description, options: argparse.Namespace, for
     if not description.aggregated:
         return
     name = description.aggregated[0].name
-    if format_ in ("arrow", "parquet", "folded"):
+    if format_ == "folded":
+        from specc.events.intervals import why_not_folded
+
+        for probe in description.aggregated:
+            if probe.aggregate is not None and (why := why_not_folded(probe.aggregate)):
+                raise stop("SP475", f"the format folded cannot show `{probe.name}`: {why}", None,
+                           help="take the table, `--format jsonl` or `csv`")  # fmt: skip
+    if format_ in ("arrow", "parquet"):
         raise stop("SP475", f"the format {format_} is for events, and `{name}` counts in the kernel", None,
                    help="take `--format jsonl` or `csv`")  # fmt: skip
     ends = description.streaming or any(p.aggregate and p.aggregate.every for p in description.aggregated)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import IO, Any, Final, TypeAlias
 
 from specc.events.decoder import Decoder
@@ -42,13 +42,19 @@ class FoldedWriter:
         batch = as_batch(records)
         for record in batch:
             event = self._decoder.event_of(record)
-            number = event.event.number
-            ids = tuple(_IDS.unpack_from(record, s.status) for s in self._stacks[number] if s.status is not None)
-            key = (number, (self._root(event, record), ids))
-            if key not in self._paths:  # at once: who has run this code may end
-                self._paths[key] = self._path(event, *key[1])
-            self._counts[key] += 1
+            self._add(event, self._stacks[event.event.number], record, 1)
         return len(batch)
+
+    def add(self, key: Compiled, record: bytes, weight: int) -> None:
+        """What was counted by a key, whose event this is."""
+        self._add(key, _stacks(key), record, weight)
+
+    def _add(self, event: Compiled, stacks: Sequence[Slot], record: bytes | memoryview, weight: int) -> None:
+        ids = tuple(_IDS.unpack_from(record, s.status) for s in stacks if s.status is not None)
+        key = (event.event.number, (self._root(event, record), ids))
+        if key not in self._paths:  # at once: who has run this code may end
+            self._paths[key] = self._path(event, stacks, *key[1])
+        self._counts[key] += weight
 
     def flush(self) -> None:
         """Nothing: a line is written when its count is known, at the end."""
@@ -67,12 +73,12 @@ class FoldedWriter:
                 return text(bytes(record[field.offset : field.offset + field.size]))
         return ""
 
-    def _path(self, event: Compiled, root: str, ids: tuple[tuple[int, int], ...]) -> str:
+    def _path(self, event: Compiled, stacks: Sequence[Slot], root: str, ids: tuple[tuple[int, int], ...]) -> str:
         parts = [event.probe] if self._several or not root else []
         parts += [root] if root else []
         if not ids:
             parts.append(f"[no stack: {event.probe}]")
-        for slot, (status, id) in zip(self._stacks[event.event.number], ids, strict=True):
+        for slot, (status, id) in zip(stacks, ids, strict=True):
             kernel = "_[k]" if slot.key == "kernel_stack" else ""
             if status:
                 names = [f"[no {slot.key}: {error_name(status)}]"]

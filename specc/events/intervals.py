@@ -19,9 +19,11 @@ from types import MappingProxyType
 from typing import IO, Any, Final, Protocol
 
 from specc.describe import ProbeDescription
+from specc.diagnostics import stop
 from specc.events.cells import Interval, Tally, bounds, decoder_of, ranked, records
 from specc.events.charts import chart
 from specc.events.decoder import StacksOf
+from specc.events.folded import FoldedWriter
 from specc.events.formats import duration_text
 from specc.events.program import Compiled, dumps
 from specc.events.table import TableWriter
@@ -47,7 +49,7 @@ def open_intervals(
     wall_offset_ns: int = 0,
     stacks: StacksOf = MappingProxyType({}),
 ) -> Teller:
-    """What goes with a writer of events of "table", "jsonl" or "csv", in its format and to its stream."""
+    """What goes with a writer of events of "table", "jsonl", "csv" or "folded", in its format and to its stream."""
     match events:
         case TableWriter():
             return TableIntervals(events, stream, stacks, colour=colour, width=width, wall_offset_ns=wall_offset_ns)
@@ -55,6 +57,8 @@ def open_intervals(
             return CsvIntervals(events, stacks)
         case LineWriter():
             return LineIntervals(stream, stacks)
+        case FoldedWriter():
+            return FoldedIntervals(events, stacks)
         case _:
             raise ValueError("this format has no aggregates")
 
@@ -91,6 +95,34 @@ class LineIntervals:
     def tell(self, intervals: Sequence[Interval]) -> None:
         lines = (dumps(r) for i in intervals for r in records(i, self._decoders.of(i)))
         self._out.text("".join(f"{line}\n" for line in lines))
+
+
+class FoldedIntervals:
+    """Counts and sums at the end, those of each stack together."""
+
+    def __init__(self, inner: FoldedWriter, stacks: StacksOf) -> None:
+        self._inner = inner
+        self._decoders = _Decoders(stacks)
+
+    def tell(self, intervals: Sequence[Interval]) -> None:
+        for interval in intervals:
+            decoder = self._decoders.of(interval)
+            aggregate = interval.probe.aggregate
+            for tally in interval.tallies:
+                weight = tally.count if aggregate is None or aggregate.function == "count" else tally.number
+                if weight is None:
+                    raise stop("SP478", f"a sum of `{interval.probe.name}` is not known: more than 2^32 values were added "
+                               "up on one processor", None, help="let it have an `every`")  # fmt: skip
+                self._inner.add(decoder, tally.key, weight)
+
+
+def why_not_folded(aggregate: Aggregate) -> str:
+    """Why folded stacks cannot show it; empty when they can: they have numbers that are added up."""
+    if aggregate.function not in ("count", "sum"):
+        return f"`{aggregate.function}` gives nothing that could be added up"
+    if aggregate.function == "sum" and aggregate.signed:
+        return "a sum of values with a sign may be below 0"
+    return ""
 
 
 def csv_columns(probe: ProbeDescription) -> list[str]:

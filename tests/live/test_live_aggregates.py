@@ -397,6 +397,16 @@ def test_stacks_as_keys(tmp_path: Path) -> None:
     assert lines[at + 1].split() == ["COMM", "SUM", "COUNT"]
     assert lines[at + 2].split() == ["callers", "400", "4"]
     assert [line.split()[0].partition("+")[0] for line in lines[at + 3 : at + 6]] == ["called", "second", "main"]
+    count = spec_of(
+        tmp_path,
+        f"  - name: who\n{where}    aggregate: {{count: true, by: [user_stack], every: 100ms}}\n",
+        name="count",
+    )
+    folded, _ = run(count, target, options=("--format", "folded"))
+    ends = {tuple(f.partition("+")[0] for f in line.rpartition(" ")[0].split(";")[-3:]): int(line.rpartition(" ")[2]) for line in folded.out.splitlines()}  # fmt: skip
+    assert ends == {("main", "first", "called"): 10, ("main", "second", "called"): 4}
+    refused = specc("run", spec, "--format", "folded", cwd=tmp_path)
+    assert refused.code == 1 and "SP475 the format folded cannot show `who`: a sum of values with a sign" in refused.err
 
 
 CALLERS = r"""
