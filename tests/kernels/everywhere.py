@@ -281,6 +281,8 @@ def build_everywhere(folder: Path, kernels: Sequence[Kernel]) -> Everywhere:
         "names": ("clang", every, [{"kprobe": "__get_user_pages", "where": "nr_pages == 37",
                                     "args": ["nr_pages", {"gup_flags": {"flags": "FOLL_"}},
                                              {"gup_flags": {"as": "number"}}]}]),
+        "constant": ("clang", every[2:3], [{"kprobe": "__get_user_pages", "args": ["nr_pages"],
+                                            "where": "nr_pages == 37 && gup_flags & FOLL_TOUCH"}]),
         "lacking": ("clang", every[:1], [{"kprobe": "__get_user_pages", "args": ["start", "vmas"]}]),
         "unforeseen": ("clang", every[2:3], [gup]),
         "isra": ("clang", every[:2], [{"kprobe": "rtnl_fill_ifinfo"},

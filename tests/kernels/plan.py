@@ -382,6 +382,7 @@ def _runs_of_all(kernel: Kernel, built: Everywhere) -> list[dict[str, Any]]:
     run("elsewhere", "mlock", more=["-v"])
     run("lacking", "mlock")
     run("names", "mlock", more=["-v"])
+    run("constant", "mlock")
     run("unforeseen", "mlock")
     run("isra", "link")
     for name in ("tracepoints-clang", "tracepoints-zig"):

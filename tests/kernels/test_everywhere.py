@@ -199,3 +199,18 @@ def test_names_are_those_of_the_kernel_that_runs(on: Results) -> None:
             words = event["gup_flags"].split("|")
             assert {"FOLL_WRITE", "FOLL_TOUCH"} <= set(words) and all(w.startswith("FOLL_") for w in words), words
             assert "names of __get_user_pages.gup_flags (`FOLL_`): " in result["err"]
+
+
+def test_a_condition_on_a_constant_that_the_kernel_does_not_tell(on: Results) -> None:
+    """Compiled for 6.12 alone, where `FOLL_TOUCH` is 0x10000."""
+    _built(on)
+    result = on.run("constant")
+    if on.plan.kernel.series in ("5.10", "6.1"):
+        assert (result["code"], result["out"], result["left"]) == (1, "", {})
+        assert (
+            "SP471 the condition of `__get_user_pages` may test something else on this kernel: `FOLL_TOUCH` is 65536 where "
+            "it was compiled for, and this kernel's BTF does not have it\n"
+        ) in result["err"]
+    else:
+        assert (result["code"], result["left"]) == (0, {}), result["err"]
+        assert [e["nr_pages"] for e in on.events("constant")["__get_user_pages"]] == [37]
