@@ -111,6 +111,13 @@ def test_frames_behind_a_tracepoint(addresses: Sequence[int], texts: list[str], 
     assert [f.text for f in tracepoint_frames(raw(*addresses), symbols)] == texts
 
 
+@pytest.mark.parametrize("first", [0xFFFFFFFFC0000040, BASE + 0x210])
+def test_as_deep_as_the_kernel_goes_behind_a_trampoline(first: int, symbols: Symbols) -> None:
+    frames = [f.text for f in trampoline_frames(raw(first, *[BASE + 0x210] * 126), symbols, "traced")]
+    others = 126 if first != BASE + 0x210 else 127
+    assert frames == ["traced", *["ksys_read+0x10"] * others, "[at most 127 frames]"]
+
+
 # --- the functions of a file ------------------------------------------------------------------------------------------
 
 

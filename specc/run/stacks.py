@@ -111,7 +111,7 @@ def kernel_frames(raw: bytes, symbols: Symbols | None, *, called: bool = True) -
 
 def trampoline_frames(raw: bytes, symbols: Symbols | None, function: str) -> Iterator[Frame]:
     """The same for a program on a BPF trampoline: its first frame is the trampoline's. The second is the function, which
-    has called it from its first bytes; or, where the call was made a jump (Linux 7.0), already the function's caller."""
+    has called it from its first bytes; or, where the call was made a jump (on 7.2), already the function's caller."""
     addresses = _addresses(raw)
     places = [symbols.find(a) if symbols is not None else None for a in addresses[:2]]
     first = 1 if addresses and (places[0] is None or places[0][2] == "[bpf]") else 0
@@ -121,7 +121,7 @@ def trampoline_frames(raw: bytes, symbols: Symbols | None, function: str) -> Ite
         first += 1
     rest = b"".join(a.to_bytes(8, "little") for a in addresses[first:])
     yield from kernel_frames(rest, symbols, called=False)
-    if len(addresses) == DEEPEST_STACK:
+    if first and len(addresses) == DEEPEST_STACK:
         yield _CUT
 
 
