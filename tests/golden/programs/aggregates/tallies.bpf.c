@@ -247,6 +247,24 @@ static __always_inline void add(volatile void *to, __u64 what)
 	asm volatile("lock *(u64 *)(%0 + 0) += %1" : : "r"(to), "r"(what) : "memory");
 }
 
+/* One more hit that is in no cell: of a new key, for which the map had no room, unless the problem was another one; */
+static __always_inline void without_cell(__u32 probe, __u32 phase, long problem)
+{
+	struct specc_counts *counts = bpf_map_lookup_elem(&tallies_lost, &probe);
+
+	if (counts)
+		count(problem == -7 /* E2BIG */ ? &counts->full[phase & 1] : &counts->lost);
+}
+
+/* or one whose value could not be read. */
+static __always_inline void without_value(__u32 probe, __u32 phase)
+{
+	struct specc_counts *counts = bpf_map_lookup_elem(&tallies_lost, &probe);
+
+	if (counts)
+		count(&counts->unread[phase & 1]);
+}
+
 /* The number of the highest bit that is set. */
 static __always_inline __u64 highest_bit(__u64 value)
 {
@@ -320,15 +338,14 @@ static __always_inline void tallies_calls_add(const struct tallies_calls_event *
 {
 	__u32 probe = 0;
 	const volatile __u32 *phases = bpf_map_lookup_elem(&tallies_phases, &probe);
-	struct specc_counts *counts = bpf_map_lookup_elem(&tallies_lost, &probe);
 	struct tallies_calls_cell *cell;
 	__u32 phase;
 	void *cells;
 
-	if (!phases || !counts)
+	if (!phases)
 		return;
-	phase = *phases & 1;
-	cells = phase ? (void *)&tallies_calls_1 : (void *)&tallies_calls_0;
+	phase = *phases;
+	cells = phase & 1 ? (void *)&tallies_calls_1 : (void *)&tallies_calls_0;
 	cell = bpf_map_lookup_elem(cells, e);
 	if (!cell) {
 		/* When it is there by now, another thread made it, and what was looked up next is that. */
@@ -336,7 +353,7 @@ static __always_inline void tallies_calls_add(const struct tallies_calls_event *
 
 		cell = bpf_map_lookup_elem(cells, e);
 		if (!cell) {
-			count(problem == -7 /* E2BIG */ ? &counts->full[phase] : &counts->lost);
+			without_cell(probe, phase, problem);
 			return;
 		}
 	}
@@ -398,15 +415,14 @@ static __always_inline void tallies_all_calls_add(const struct tallies_all_calls
 {
 	__u32 probe = 1;
 	const volatile __u32 *phases = bpf_map_lookup_elem(&tallies_phases, &probe);
-	struct specc_counts *counts = bpf_map_lookup_elem(&tallies_lost, &probe);
 	struct tallies_all_calls_cell *cell;
 	__u32 phase;
 	void *cells;
 
-	if (!phases || !counts)
+	if (!phases)
 		return;
-	phase = *phases & 1;
-	cells = phase ? (void *)&tallies_all_calls_1 : (void *)&tallies_all_calls_0;
+	phase = *phases;
+	cells = phase & 1 ? (void *)&tallies_all_calls_1 : (void *)&tallies_all_calls_0;
 	cell = bpf_map_lookup_elem(cells, e);
 	if (!cell) {
 		/* When it is there by now, another thread made it, and what was looked up next is that. */
@@ -414,7 +430,7 @@ static __always_inline void tallies_all_calls_add(const struct tallies_all_calls
 
 		cell = bpf_map_lookup_elem(cells, e);
 		if (!cell) {
-			count(problem == -7 /* E2BIG */ ? &counts->full[phase] : &counts->lost);
+			without_cell(probe, phase, problem);
 			return;
 		}
 	}
@@ -476,17 +492,16 @@ static __always_inline void tallies_total_add(const struct tallies_total_event *
 {
 	__u32 probe = 2;
 	const volatile __u32 *phases = bpf_map_lookup_elem(&tallies_phases, &probe);
-	struct specc_counts *counts = bpf_map_lookup_elem(&tallies_lost, &probe);
 	struct tallies_total_cell *cell;
 	__s64 value;
 	__u32 phase;
 	void *cells;
 
-	if (!phases || !counts)
+	if (!phases)
 		return;
-	phase = *phases & 1;
+	phase = *phases;
 	value = e->value;
-	cells = phase ? (void *)&tallies_total_1 : (void *)&tallies_total_0;
+	cells = phase & 1 ? (void *)&tallies_total_1 : (void *)&tallies_total_0;
 	cell = bpf_map_lookup_elem(cells, e);
 	if (!cell) {
 		/* When it is there by now, another thread made it, and what was looked up next is that. */
@@ -494,7 +509,7 @@ static __always_inline void tallies_total_add(const struct tallies_total_event *
 
 		cell = bpf_map_lookup_elem(cells, e);
 		if (!cell) {
-			count(problem == -7 /* E2BIG */ ? &counts->full[phase] : &counts->lost);
+			without_cell(probe, phase, problem);
 			return;
 		}
 	}
@@ -562,17 +577,16 @@ static __always_inline void tallies_narrow_add(const struct tallies_narrow_event
 {
 	__u32 probe = 3;
 	const volatile __u32 *phases = bpf_map_lookup_elem(&tallies_phases, &probe);
-	struct specc_counts *counts = bpf_map_lookup_elem(&tallies_lost, &probe);
 	struct tallies_narrow_cell *cell;
 	__s64 value;
 	__u32 phase;
 	void *cells;
 
-	if (!phases || !counts)
+	if (!phases)
 		return;
-	phase = *phases & 1;
+	phase = *phases;
 	value = e->narrow;
-	cells = phase ? (void *)&tallies_narrow_1 : (void *)&tallies_narrow_0;
+	cells = phase & 1 ? (void *)&tallies_narrow_1 : (void *)&tallies_narrow_0;
 	cell = bpf_map_lookup_elem(cells, e);
 	if (!cell) {
 		/* When it is there by now, another thread made it, and what was looked up next is that. */
@@ -580,7 +594,7 @@ static __always_inline void tallies_narrow_add(const struct tallies_narrow_event
 
 		cell = bpf_map_lookup_elem(cells, e);
 		if (!cell) {
-			count(problem == -7 /* E2BIG */ ? &counts->full[phase] : &counts->lost);
+			without_cell(probe, phase, problem);
 			return;
 		}
 	}
@@ -645,18 +659,17 @@ static __always_inline void tallies_took_add(const struct tallies_took_event *e)
 {
 	__u32 probe = 4;
 	const volatile __u32 *phases = bpf_map_lookup_elem(&tallies_phases, &probe);
-	struct specc_counts *counts = bpf_map_lookup_elem(&tallies_lost, &probe);
 	struct tallies_took_cell *cell;
 	__u64 value;
 	__u64 bucket;
 	__u32 phase;
 	void *cells;
 
-	if (!phases || !counts)
+	if (!phases)
 		return;
-	phase = *phases & 1;
+	phase = *phases;
 	value = e->latency;
-	cells = phase ? (void *)&tallies_took_1 : (void *)&tallies_took_0;
+	cells = phase & 1 ? (void *)&tallies_took_1 : (void *)&tallies_took_0;
 	cell = bpf_map_lookup_elem(cells, e);
 	if (!cell) {
 		/* When it is there by now, another thread made it, and what was looked up next is that. */
@@ -664,7 +677,7 @@ static __always_inline void tallies_took_add(const struct tallies_took_event *e)
 
 		cell = bpf_map_lookup_elem(cells, e);
 		if (!cell) {
-			count(problem == -7 /* E2BIG */ ? &counts->full[phase] : &counts->lost);
+			without_cell(probe, phase, problem);
 			return;
 		}
 	}
@@ -788,18 +801,17 @@ static __always_inline void tallies_results_add(const struct tallies_results_eve
 {
 	__u32 probe = 5;
 	const volatile __u32 *phases = bpf_map_lookup_elem(&tallies_phases, &probe);
-	struct specc_counts *counts = bpf_map_lookup_elem(&tallies_lost, &probe);
 	struct tallies_results_cell *cell;
 	__s64 value;
 	__u64 bucket;
 	__u32 phase;
 	void *cells;
 
-	if (!phases || !counts)
+	if (!phases)
 		return;
-	phase = *phases & 1;
+	phase = *phases;
 	value = e->return_value;
-	cells = phase ? (void *)&tallies_results_1 : (void *)&tallies_results_0;
+	cells = phase & 1 ? (void *)&tallies_results_1 : (void *)&tallies_results_0;
 	cell = bpf_map_lookup_elem(cells, e);
 	if (!cell) {
 		/* When it is there by now, another thread made it, and what was looked up next is that. */
@@ -807,7 +819,7 @@ static __always_inline void tallies_results_add(const struct tallies_results_eve
 
 		cell = bpf_map_lookup_elem(cells, e);
 		if (!cell) {
-			count(problem == -7 /* E2BIG */ ? &counts->full[phase] : &counts->lost);
+			without_cell(probe, phase, problem);
 			return;
 		}
 	}
@@ -880,17 +892,16 @@ static __always_inline void tallies_least_add(const struct tallies_least_event *
 {
 	__u32 probe = 6;
 	const volatile __u32 *phases = bpf_map_lookup_elem(&tallies_phases, &probe);
-	struct specc_counts *counts = bpf_map_lookup_elem(&tallies_lost, &probe);
 	struct tallies_least_cell *cell;
 	__s64 value;
 	__u32 phase;
 	void *cells;
 
-	if (!phases || !counts)
+	if (!phases)
 		return;
-	phase = *phases & 1;
+	phase = *phases;
 	value = e->value;
-	cells = phase ? (void *)&tallies_least_1 : (void *)&tallies_least_0;
+	cells = phase & 1 ? (void *)&tallies_least_1 : (void *)&tallies_least_0;
 	cell = bpf_map_lookup_elem(cells, e);
 	if (!cell) {
 		/* When it is there by now, another thread made it, and what was looked up next is that. */
@@ -898,7 +909,7 @@ static __always_inline void tallies_least_add(const struct tallies_least_event *
 
 		cell = bpf_map_lookup_elem(cells, e);
 		if (!cell) {
-			count(problem == -7 /* E2BIG */ ? &counts->full[phase] : &counts->lost);
+			without_cell(probe, phase, problem);
 			return;
 		}
 	}
@@ -974,21 +985,20 @@ static __always_inline void tallies_behind_add(const struct tallies_behind_event
 {
 	__u32 probe = 7;
 	const volatile __u32 *phases = bpf_map_lookup_elem(&tallies_phases, &probe);
-	struct specc_counts *counts = bpf_map_lookup_elem(&tallies_lost, &probe);
 	struct tallies_behind_cell *cell;
 	__s64 value;
 	__u32 phase;
 	void *cells;
 
-	if (!phases || !counts)
+	if (!phases)
 		return;
-	phase = *phases & 1;
+	phase = *phases;
 	if (e->exponent_error) {
-		count(&counts->unread[phase]);
+		without_value(probe, phase);
 		return;
 	}
 	value = e->exponent;
-	cells = phase ? (void *)&tallies_behind_1 : (void *)&tallies_behind_0;
+	cells = phase & 1 ? (void *)&tallies_behind_1 : (void *)&tallies_behind_0;
 	cell = bpf_map_lookup_elem(cells, e);
 	if (!cell) {
 		/* When it is there by now, another thread made it, and what was looked up next is that. */
@@ -996,7 +1006,7 @@ static __always_inline void tallies_behind_add(const struct tallies_behind_event
 
 		cell = bpf_map_lookup_elem(cells, e);
 		if (!cell) {
-			count(problem == -7 /* E2BIG */ ? &counts->full[phase] : &counts->lost);
+			without_cell(probe, phase, problem);
 			return;
 		}
 	}
@@ -1064,18 +1074,17 @@ static __always_inline void tallies_steps_add(const struct tallies_steps_event *
 {
 	__u32 probe = 8;
 	const volatile __u32 *phases = bpf_map_lookup_elem(&tallies_phases, &probe);
-	struct specc_counts *counts = bpf_map_lookup_elem(&tallies_lost, &probe);
 	struct tallies_steps_cell *cell;
 	__u64 value;
 	__u64 bucket;
 	__u32 phase;
 	void *cells;
 
-	if (!phases || !counts)
+	if (!phases)
 		return;
-	phase = *phases & 1;
+	phase = *phases;
 	value = e->size;
-	cells = phase ? (void *)&tallies_steps_1 : (void *)&tallies_steps_0;
+	cells = phase & 1 ? (void *)&tallies_steps_1 : (void *)&tallies_steps_0;
 	cell = bpf_map_lookup_elem(cells, e);
 	if (!cell) {
 		/* When it is there by now, another thread made it, and what was looked up next is that. */
@@ -1083,7 +1092,7 @@ static __always_inline void tallies_steps_add(const struct tallies_steps_event *
 
 		cell = bpf_map_lookup_elem(cells, e);
 		if (!cell) {
-			count(problem == -7 /* E2BIG */ ? &counts->full[phase] : &counts->lost);
+			without_cell(probe, phase, problem);
 			return;
 		}
 	}
@@ -1210,15 +1219,14 @@ static __always_inline void tallies_who_add(const struct tallies_who_event *e)
 {
 	__u32 probe = 10;
 	const volatile __u32 *phases = bpf_map_lookup_elem(&tallies_phases, &probe);
-	struct specc_counts *counts = bpf_map_lookup_elem(&tallies_lost, &probe);
 	struct tallies_who_cell *cell;
 	__u32 phase;
 	void *cells;
 
-	if (!phases || !counts)
+	if (!phases)
 		return;
-	phase = *phases & 1;
-	cells = phase ? (void *)&tallies_who_1 : (void *)&tallies_who_0;
+	phase = *phases;
+	cells = phase & 1 ? (void *)&tallies_who_1 : (void *)&tallies_who_0;
 	cell = bpf_map_lookup_elem(cells, e);
 	if (!cell) {
 		/* When it is there by now, another thread made it, and what was looked up next is that. */
@@ -1226,7 +1234,7 @@ static __always_inline void tallies_who_add(const struct tallies_who_event *e)
 
 		cell = bpf_map_lookup_elem(cells, e);
 		if (!cell) {
-			count(problem == -7 /* E2BIG */ ? &counts->full[phase] : &counts->lost);
+			without_cell(probe, phase, problem);
 			return;
 		}
 	}
@@ -1359,4 +1367,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"key\", \"at\": 20, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rsi\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 2a9fa92072353994 */
+/* specc: sha256 773a06c08e4fabee */
