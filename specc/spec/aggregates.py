@@ -25,7 +25,9 @@ DEFAULT_HISTOGRAMS: Final = 1_024  # each has a counter per bucket
 MOST_STEPS: Final = 100
 _UNITS: Final = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9}
 _LEAST, _MOST = 100 * 10**6, 24 * 3600 * 10**9  # of `every`
-_OWN: Final = ("probe", "from", "to", "count", "sum", "avg", "min", "max", "buckets", "values")
+_OWN: Final = (
+    "probe", "from", "to", "count", "sum", "avg", "min", "max", "buckets", "sum_error", "avg_error", "bucket_from", "bucket_to",
+)  # fmt: skip
 
 
 def read_aggregate(

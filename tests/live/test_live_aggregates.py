@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import signal
 import subprocess
@@ -419,3 +420,29 @@ int main(void) {
 	return 0;
 }
 """
+
+
+def test_a_value_that_is_a_key_and_context_as_a_value_beside_a_perf_buffer(tmp_path: Path) -> None:
+    target = compile_c(tmp_path / "keys", KEYS)
+    prototype = "int slow(int number)"
+    spec = spec_of(
+        tmp_path,
+        probe(target, "slow", prototype, "{sum: number, by: [number]}", name="same"),
+        probe(target, "slow", prototype, "{hist: cpu, by: [ppid, pid]}", name="processors"),
+        probe(target, "slow", prototype, "{max: timestamp, by: [uid]}", name="latest"),
+        f"  - name: seen\n    uprobe: {{path: {target}, symbol: slow}}\n    prototype: {prototype}\n    args: [number]\n",
+        more="buffer: {perf: 8}\n",
+    )
+    done, _ = run(spec, target)
+    found = rows(spec, done)
+    seen = [r for r in found if r["probe"] == "seen"]
+    assert sorted(r["number"] for r in seen) == list(range(20))
+    same = {r["number"]: (r["sum"], r["count"]) for r in found if r["probe"] == "same"}
+    assert same == {n: (n, 1) for n in range(20)}
+    [processors] = [r for r in found if r["probe"] == "processors"]
+    assert (processors["pid"], processors["ppid"], processors["count"]) == (seen[0]["pid"], os.getpid(), 20)
+    [latest] = [r for r in found if r["probe"] == "latest"]
+    assert (latest["uid"], latest["count"]) == (0, 20)
+    assert latest["from"] < latest["max"] < latest["to"]
+    assert latest["max"] > sorted(r["timestamp"] for r in seen)[-2]  # one thread: of its last hit
+    assert last(done) == "received 20, counted 60, lost 0"
