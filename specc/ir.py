@@ -469,15 +469,26 @@ class Aggregate:
         return self.steps + 2 if self.function == "lhist" else 0
 
     @property
+    def nested(self) -> int:
+        """How many places a cell has for the extreme, beside the depth: a hit in the kernel can be interrupted by another
+        one, from a thread up to an NMI, and each depth has a place of its own."""
+        return 4 if self.function in ("min", "max") and not self.owned else 0
+
+    @property
+    def words(self) -> int:
+        """Of 8 bytes, in a cell."""
+        return len(self.counters) + self.buckets + (1 + 2 * self.nested if self.nested else 0)
+
+    @property
     def counters(self) -> tuple[str, ...]:
-        """The members of a cell beside its buckets, 8 bytes each."""
+        """The members of a cell beside its buckets and places, 8 bytes each."""
         match self.function:
             case "hist" | "lhist":
                 return ()
             case "sum" | "avg":
                 return ("count", "low", "high") if self.wide else ("count", "sum")
             case "min" | "max":
-                return ("count", "extreme")
+                return ("count", "extreme") if self.owned else ()
             case _:
                 return ("count",)
 

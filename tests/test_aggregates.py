@@ -78,7 +78,9 @@ def test_cells_of_all_processors_become_one(description: Description) -> None:
         b"k", 4, 2 * 0xFFFFFFFF - (2 << 32) + 5 + (1 << 32)
     )
     assert tally(narrow, b"k", words(2, -7), words(1, 3)) == Tally(b"k", 3, -4)
-    assert tally(least, b"k", words(2, -7), words(0, 0), words(1, -9)) == Tally(b"k", 3, -9)
+    # Of a hit in the kernel: the depth, a count for each depth, an extreme for each.
+    once, never = words(0, 2, 0, 0, 0, -7, 5, 5, 5), words(0, *[0] * 8)
+    assert tally(least, b"k", once, never, words(0, 1, 3, 0, 1, -8, -9, -99, 4)) == Tally(b"k", 7, -9)
     assert tally(behind, b"k", words(1, -7), words(1, -9)) == Tally(b"k", 2, -7)
 
 

@@ -55,7 +55,7 @@ class Interval:
 
 
 def cell_size(aggregate: Aggregate) -> int:
-    return 8 * (len(aggregate.counters) + aggregate.buckets)
+    return 8 * aggregate.words
 
 
 def tally_of(aggregate: Aggregate, key: bytes, cells: Iterable[bytes]) -> Tally:
@@ -65,12 +65,14 @@ def tally_of(aggregate: Aggregate, key: bytes, cells: Iterable[bytes]) -> Tally:
 
 def _read(aggregate: Aggregate, cell: bytes) -> Tally | None:
     """One cell; None when nothing was counted in it."""
-    words = struct.unpack_from(f"<{len(aggregate.counters) + aggregate.buckets}Q", cell)
+    words = struct.unpack_from(f"<{aggregate.words}Q", cell)
     match aggregate.function:
         case "hist" | "lhist":
             return Tally(b"", sum(words), None, words) if any(words) else None
         case "count":
             return Tally(b"", words[0]) if words[0] else None
+    if aggregate.nested:
+        return _deepest(aggregate, words)
     count = words[0]
     if not count:
         return None
@@ -82,6 +84,13 @@ def _read(aggregate: Aggregate, cell: bytes) -> Tally | None:
         high = _signed(words[2]) if aggregate.signed else words[2]
         return Tally(b"", count, (high << 32) + words[1])
     return Tally(b"", count, _signed(words[1]) if aggregate.signed else words[1])
+
+
+def _deepest(aggregate: Aggregate, words: Sequence[int]) -> Tally | None:
+    """The extreme of the places for each depth of hits that interrupted each other."""
+    places = zip(words[1 : 1 + aggregate.nested], words[1 + aggregate.nested :], strict=True)
+    parts = [Tally(b"", n, _signed(word) if aggregate.signed else word) for n, word in places if n]
+    return merged(aggregate, b"", parts) if parts else None
 
 
 def merged(aggregate: Aggregate, key: bytes, parts: Iterable[Tally | None]) -> Tally:

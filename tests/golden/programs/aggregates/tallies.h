@@ -130,10 +130,11 @@ _Static_assert(offsetof(struct tallies_least_key, key) == 4, "tallies_least_key.
 _Static_assert(offsetof(struct tallies_least_key, pid) == 8, "tallies_least_key.pid");
 
 struct tallies_least_cell {
-	__u64 count;
-	__s64 extreme;
+	__u64 depth; /* of hits that interrupt each other; each has its own place */
+	__u64 counts[4];
+	__s64 extremes[4];
 };
-_Static_assert(sizeof(struct tallies_least_cell) == 16, "size of struct tallies_least_cell");
+_Static_assert(sizeof(struct tallies_least_cell) == 72, "size of struct tallies_least_cell");
 
 /* behind counts in the kernel, max of exponent by comm: the keys and the cells of its maps tallies_behind_0 and _1. */
 struct tallies_behind_key {
@@ -206,4 +207,4 @@ struct tallies_who_cell {
 _Static_assert(sizeof(struct tallies_who_cell) == 8, "size of struct tallies_who_cell");
 
 #endif
-/* specc: sha256 d38819bacc7a0d56 */
+/* specc: sha256 8fb9e0225a50c668 */
