@@ -155,7 +155,7 @@ def _from_dwarf(probe: ProbeSpec, index: HeaderIndex | None, sources: Sources) -
     found = _described(probe, sources, declared=False)
     if isinstance(found, Described):
         known = _resolved(probe, found.subprogram.prototype, index, None)
-        return replace(known, placement=found.subprogram.placement, build=found.identity)
+        return replace(known, placement=found.subprogram.placement, build=found.identity, complete=found.complete)
     declared = index.functions() if index is not None else []
     raise stop(
         "SP206",

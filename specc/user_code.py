@@ -20,6 +20,7 @@ from specc.elf import NotElf, file_build_id
 from specc.ir import Target
 from specc.locate import UserPlace, UserTargets
 from specc.noun import dataclass, replace
+from specc.path import Complete
 from specc.place import Placement, argument_names, place_text
 from specc.prototype import Parameter, Prototype
 
@@ -33,11 +34,13 @@ _SILENT = ("SP270", "SP272", "SP274")
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """`files` are those that were read: the program's, and the one with its debug information."""
+    """`files` are those that were read: the program's, and the one with its debug information. `complete` gives the members
+    of records that the prototype only names."""
 
     subprogram: Subprogram
     identity: str
     files: tuple[str, ...]
+    complete: Complete
 
 
 def identity(path: str) -> str:
@@ -59,7 +62,8 @@ def described(place: UserPlace, name: str, where: Location | None, *, declared: 
         if dwarf is None:
             return None
         found = dwarf.find(place.symbol, where, declared=declared)
-        return Described(found, identity(place.path), tuple(dict.fromkeys((place.path, dwarf.debug_path))))
+        files = tuple(dict.fromkeys((place.path, dwarf.debug_path)))
+        return Described(found, identity(place.path), files, dwarf.completed_by(place.symbol))
     except (OSError, NotElf):
         return None
     except Stop as problem:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from specc.diagnostics import Location, Stop, stop
@@ -29,6 +29,7 @@ from specc.dwarf.dies import (
     identifier,
     inherited_text,
     number,
+    text,
     type_of,
 )
 from specc.dwarf.files import mapped
@@ -37,7 +38,7 @@ from specc.dwarf.places import OWN_FRAME, PLACE, AtEntry, at_entry, frame_of
 from specc.dwarf.types import CXX, C, Types, hidden_doubt
 from specc.elf import STT_FUNC, Symbol, symbols
 from specc.place import STACK
-from specc.prototype import CType, Parameter, Prototype, Record, Unknown, Void, bare, decay, size_of
+from specc.prototype import CType, Parameter, Prototype, Record, Unknown, Void, bare, decay, record_and_alias, size_of
 
 _ASSEMBLER: Final = (0x31, 0x8001)  # DW_LANG_Assembly, DW_LANG_Mips_Assembler
 _SPLIT: Final = ("dwo_name", "GNU_dwo_name", "GNU_dwo_id")
@@ -92,6 +93,41 @@ class Dwarf:
             return self._find(symbol, where, declared)
         except (DWARFError, ELFError, *_FAILURES) as problem:
             raise self._damaged(problem, where) from None
+
+    def completed_by(self, symbol: Symbol) -> Callable[[CType], Record | str]:
+        """What gives the members of records that a function's prototype only names: its own unit, else the one that has
+        them, if only one has or all have the same."""
+        from elftools.common.exceptions import DWARFError, ELFError
+
+        def complete(ctype: CType) -> Record | str:
+            record, alias = record_and_alias(ctype)
+            if not isinstance(record, Record):
+                return "it is no struct"
+            if record.members is not None:
+                return record
+            name = record.tag or alias
+            if name is None:
+                return "it has no name to be found by"
+            kind = "typedef" if record.tag is None else f"{'structure' if record.kind == 'struct' else 'union'}_type"
+            try:
+                own = self._unit_at(symbol.value)
+                found = self._records(own, kind, name) if own is not None else []
+                found = found or [r for unit in self._info.iter_CUs() for r in self._records(unit, kind, name)]
+            except (DWARFError, ELFError, *_FAILURES):
+                return f"the {self.source} is damaged"
+            whole = list(dict.fromkeys(r for r in found if r.members is not None))
+            if len(whole) > 1:
+                return f"the {self.source} has {len(whole)} different definitions of `{name}`"
+            if whole:
+                return whole[0]
+            return next((r.doubt for r in found if r.doubt), f"the {self.source} does not define it")
+
+        return complete
+
+    def _records(self, unit: Any, kind: str, name: str) -> list[Record]:
+        """The definitions of that name at the top of a unit."""
+        dies = (d for d in children(unit.get_top_DIE(), kind) if text(d, "name") == name and not flag(d, "declaration"))
+        return [r for die in dies if isinstance(r := bare(self._types.whole(die)), Record)]
 
     def functions(self) -> Iterator[Subprogram]:
         """Every function with a symbol of its own, in the order of addresses; those that cannot be told are left out."""

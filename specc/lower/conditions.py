@@ -112,7 +112,7 @@ class _Names:
             meaning = Meaning(variable, IntType(8, False, pointer=True), what, text=True, most=kind.count - 1)
             user = following.users[-1]
         else:
-            meaning = _of_type(variable, value.type, value.type, text=_is_text(value.type))
+            meaning = _of_type(variable, value.type, value.type, text=_leads_to_bytes(kind))
             user = is_user(spec, self.probe, value.type)
             width = following.need.bit_width
             if width is not None and width < 32:
@@ -230,6 +230,12 @@ def _is_text(ctype: CType) -> bool:
     pointer = bare(decay(ctype))
     target = bare(pointer.target) if isinstance(pointer, Pointer) else None
     return isinstance(target, Int) and target.kind == "char"
+
+
+def _leads_to_bytes(kind: CType) -> bool:
+    """Names in the kernel's structs are of `unsigned char`, too."""
+    target = bare(kind.target) if isinstance(kind, Pointer) else None
+    return isinstance(target, Int) and target.size == 1 and target.kind != "bool"
 
 
 def _of_type(variable: str, ctype: CType, declared: CType, *, text: bool) -> Meaning:

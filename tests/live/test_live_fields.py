@@ -58,7 +58,7 @@ def same(got: Any, wanted: Any) -> bool:
     return got == wanted and isinstance(got, bool) == isinstance(wanted, bool)
 
 
-@pytest.mark.parametrize("source", ["header"])
+@pytest.mark.parametrize("source", ["header", "dwarf"])
 def test_random_paths(source: str, tmp_path: Path) -> None:
     import specc
 
