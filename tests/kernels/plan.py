@@ -385,6 +385,8 @@ def _runs_of_all(kernel: Kernel, built: Everywhere) -> list[dict[str, Any]]:
     run("constant", "mlock")
     run("unforeseen", "mlock")
     run("isra", "link")
+    run("fields-clang", "fields")
+    run("fields-zig", "fields")
     for name in ("tracepoints-clang", "tracepoints-zig"):
         command = ["run", str(built.objects[name]), "--format", "jsonl"]
         runs.append({"name": name, "arguments": command, "triggers": ["tracepoints"], "sum": True})

@@ -31,6 +31,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -526,6 +527,48 @@ static void do_opens(void)
 	result(open("/dev/shm/specc-nowhere", O_RDONLY | O_DIRECTORY));
 }
 
+/* --- fields behind pointers: a file, a socket and a process whose members system calls tell ------------------------- */
+
+static void do_fields(void)
+{
+	const char *name = "/dev/shm/specc-fields-of-a-file";
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(0x1234), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd, udp = socket(AF_INET, SOCK_DGRAM, 0), on = 1, status;
+	struct rlimit limit = {.rlim_cur = 0x654000, .rlim_max = RLIM_INFINITY};
+	struct stat st;
+	pid_t child;
+
+	unlink(name);
+	fd = open(name, O_RDWR | O_CREAT, 0640);
+	if (fd < 0 || ftruncate(fd, 12345))
+		exit(1);
+	close(fd);
+	fd = open(name, O_RDONLY);
+	fstat(fd, &st);
+	fact("ino", st.st_ino);
+	fact("mode", st.st_mode);
+	fact("changed", st.st_ctim.tv_sec);
+	close(fd);
+	unlink(name);
+	setsockopt(udp, SOL_SOCKET, SO_NO_CHECK, &on, sizeof(on));
+	setsockopt(udp, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	fstat(udp, &st);
+	fact("socket", st.st_ino);
+	if (connect(udp, (struct sockaddr *)&to, sizeof(to)))
+		exit(1);
+	send(udp, "hello", 5, 0);
+	close(udp);
+	setrlimit(RLIMIT_STACK, &limit);
+	getrlimit(RLIMIT_STACK, &limit);
+	fact("stack", limit.rlim_cur);
+	child = fork();
+	if (!child)
+		_exit(0);
+	waitpid(child, &status, 0);
+	fact("child", child);
+	result(getpid());
+}
+
 enum { QUICK_READS = 50, SLOW_READS = 3, SLOW_US = 150000 };
 
 static void *write_late(void *argument)
@@ -785,7 +828,7 @@ static const struct {
 	{"wake", do_wake}, {"truncate", do_truncate}, {"xattr", do_xattr}, {"memory", do_memory}, {"mknod", do_mknod}, {"mkdir", do_mkdir},
 	{"exchange", do_exchange}, {"access", do_access}, {"statx", do_statx}, {"receive", do_receive}, {"huge", do_huge},
 	{"brk", do_brk}, {"mtu", do_mtu}, {"tty", do_tty}, {"tun", do_tun}, {"user", do_user},
-	{"opens", do_opens}, {"reads", do_reads}, {"connects", do_connects}, {"chowns", do_chowns}, {"failing", do_failing},
+	{"opens", do_opens}, {"fields", do_fields}, {"reads", do_reads}, {"connects", do_connects}, {"chowns", do_chowns}, {"failing", do_failing},
 	{"firstbyte", do_firstbyte}, {"tracepoints", do_tracepoints},
 };
 

@@ -1,0 +1,21 @@
+"""Fields behind pointers: one object of each compiler, on four kernels, and values that system calls tell."""
+
+from __future__ import annotations
+
+import pytest
+
+from kernels import fields
+from kernels.results import Results
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("run", ["fields-clang", "fields-zig"])
+def test_known_values(on: Results, run: str) -> None:
+    if isinstance(on.plan.everywhere, str):
+        pytest.skip(on.plan.everywhere)
+    result = on.run(run)
+    assert (result["code"], result["left"]) == (0, {}), result["err"]
+    assert result["err"].splitlines()[-1] == f"received {len(result['out'].splitlines())}, lost 0"
+    assert result["sum"] == on.plan.everywhere.sums[run]
+    fields.check(on.plan.kernel.series, on.events(run), on.facts(run)["fields"])
