@@ -115,6 +115,7 @@ def make_plan(kernel: Kernel, folder: Path, triggers: Path, everywhere: Everywhe
         "memory": _memory(),
         "where": _where(),
         "tallies": _tallies(triggers),
+        "stacks": _stacks(triggers),
         "few": _few(),
     }  # fmt: skip
     for name, probes in names.items():
@@ -230,6 +231,21 @@ def _memory() -> list[Mapping[str, Any]]:
     ]  # fmt: skip
 
 
+def _stacks(triggers: Path) -> list[Mapping[str, Any]]:
+    """Stacks by each kind of program; no two probes of returns and entries on one function, where they see each other."""
+    inner = {"path": str(triggers), "symbol": "stack_inner"}
+    outer = {"path": str(triggers), "symbol": "stack_outer"}
+    return [
+        {"name": "read", "kprobe": "vfs_read", "args": ["count"], "where": "count == 20", "stack": "both"},
+        {"name": "sent", "kretprobe": "do_sendfile", "args": ["return"], "stack": "kernel"},
+        {"name": "entered", "fentry": "vfs_fallocate", "args": ["len"], "stack": "both"},
+        {"name": "left", "fexit": "vfs_fallocate", "args": ["len", "return"], "stack": "kernel"},
+        {"name": "called", "ksyscall": "sendfile64", "prototype": SYSCALLS["sendfile64"], "args": [], "stack": "kernel"},
+        {"name": "inner", "uprobe": inner, "prototype": "long stack_inner(int fd)", "args": [], "stack": "user"},
+        {"name": "outer", "uretprobe": outer, "prototype": "long stack_outer(int fd)", "args": ["return"], "stack": "user"},
+    ]  # fmt: skip
+
+
 def _where() -> list[Mapping[str, Any]]:
     """Conditions on registers, stack slots, results, times, the process's name and a string; by each kind of program."""
     return [
@@ -313,6 +329,8 @@ def _runs(kernel: Kernel, objects: Mapping[str, Path], specs: Path) -> list[dict
     run("syscalls", object_of("syscalls", "clang"), *pid, triggers=["futex", "vmwrite", "sendfile"])
     run("memory", object_of("memory", "clang"), *pid, triggers=["mlock", "memory", "xattr"])
     run("memory-zig", object_of("memory", "zig"), *pid, triggers=["mlock", "memory", "xattr"])
+    run("stacks", object_of("stacks", "clang"), *pid, triggers=["stack", "sendfile"])
+    run("stacks-zig", object_of("stacks", "zig"), *pid, triggers=["stack", "sendfile"])
     run("where", object_of("where", "clang"), *pid, triggers=["mlock", "memory"])
     for compiler in COMPILERS:
         run(

@@ -237,6 +237,36 @@ def test_memory_behind_pointers(on: Results, run: str) -> None:
     assert attribute["latency"] > 0
 
 
+def _functions(frames: list[str]) -> list[str]:
+    return [frame.partition("+")[0] for frame in frames]
+
+
+@pytest.mark.parametrize("run", ["stacks", "stacks-zig"])
+def test_stacks(on: Results, run: str) -> None:
+    """The way into the kernel, which its source tells, and in the program, which knows where each call returns to."""
+    facts, events = on.facts(run)["stack"], on.events(run)
+    (read,), (sent,), (entered,), (left,) = (events[name] for name in ("read", "sent", "entered", "left"))
+    (called,), (inner,), (outer,) = (events[name] for name in ("called", "inner", "outer"))
+    entry = ["do_syscall_64", "entry_SYSCALL_64_after_hwframe"]
+    assert _functions(read["kernel_stack"]) == ["vfs_read", "ksys_read", *entry]
+    assert read["kernel_stack"][0] in ("vfs_read", "vfs_read+0x1", "vfs_read+0x5")  # a breakpoint, or a call of ftrace
+    assert _functions(entered["kernel_stack"]) == ["vfs_fallocate", "__x64_sys_fallocate", *entry]
+    assert left["kernel_stack"] == entered["kernel_stack"] and entered["kernel_stack"][0] == "vfs_fallocate"
+    assert _functions(called["kernel_stack"]) == ["__x64_sys_sendfile64", *entry]
+    if on.plan.kernel.series == "5.10":
+        assert sent["kernel_stack"] == ["kretprobe_trampoline"]  # it sees no further
+    else:
+        assert _functions(sent["kernel_stack"]) == ["__x64_sys_sendfile64", *entry]
+    middle, above = (f"stack_{name}+{facts[name]:#x} [triggers]" for name in ("middle", "outer"))
+    assert read["user_stack"][:3] == [f"stack_inner+{facts['inner']:#x} [triggers]", middle, above]
+    assert _functions(entered["user_stack"])[:3] == ["stack_inner", *_functions([middle, above])]
+    # Debian's 6.1 has the caller, as 6.12 has, and its 5.10 has not; both cannot be asked whether they do.
+    callers = {"5.10": ["[caller perhaps not recorded]"], "6.1": ["[caller perhaps not recorded]", middle]}
+    known = ["stack_inner [triggers]", *callers.get(on.plan.kernel.series, [middle]), above]
+    assert inner["user_stack"][: len(known)] == known
+    assert outer["return"] == facts["result"] and _functions(outer["user_stack"])[0] == "do_stack"
+
+
 def test_conditions(on: Results) -> None:
     """What is not wanted is not recorded, and what is wanted is."""
     facts, events = on.facts("where"), on.events("where")
@@ -351,7 +381,7 @@ def test_both_compilers_objects_were_run(on: Results) -> None:
 
 @pytest.mark.parametrize(
     "run", [*(f"{spec}-{mode}" for mode in MODES for spec in ("functions", "user")),
-            "trampolines", "syscalls", "memory", "memory-zig", "where", "cgroup", "perfbuffer", "whole", "after-killed", "dry"]
+            "trampolines", "syscalls", "memory", "memory-zig", "where", "stacks", "stacks-zig", "cgroup", "perfbuffer", "whole", "after-killed", "dry"]
 )  # fmt: skip
 def test_nothing_is_lost_and_nothing_stays(on: Results, run: str) -> None:
     _mode(on, run)

@@ -808,6 +808,56 @@ static void do_user(void)
 	printf("]");
 }
 
+/* Calls with frame pointers, down to the one that enters the kernel; each knows where in its caller it returns to. */
+#define FRAMED __attribute__((noipa, optimize("no-omit-frame-pointer", "no-optimize-sibling-calls")))
+static long in_middle, in_outer, in_inner;
+FRAMED long stack_middle(int fd);
+FRAMED long stack_outer(int fd);
+
+FRAMED static void *return_of(void **frame)
+{
+	return frame[1];
+}
+
+FRAMED long stack_inner(int fd)
+{
+	static char text[20];
+	const void *after;
+	long done, got;
+
+	in_middle = (char *)return_of(__builtin_frame_address(0)) - (char *)stack_middle;
+	register long where __asm__("r10") = 0x1000;
+	register long length __asm__("r8") = 0;
+	__asm__ volatile("lea 1f(%%rip), %1; syscall; 1:" : "=a"(got), "=&r"(after)
+			 : "a"(SYS_read), "D"((long)fd), "S"(text), "d"(20L) : "rcx", "r11", "memory");
+	in_inner = (const char *)after - (char *)stack_inner;
+	__asm__ volatile("syscall" : "=a"(done) : "a"(SYS_fallocate), "D"((long)fd), "S"(0L), "d"(0L), "r"(where), "r"(length)
+			 : "rcx", "r11", "memory");
+	return got + done;
+}
+
+FRAMED long stack_middle(int fd)
+{
+	in_outer = (char *)return_of(__builtin_frame_address(0)) - (char *)stack_outer;
+	return stack_inner(fd) + 1;
+}
+
+FRAMED long stack_outer(int fd)
+{
+	return stack_middle(fd) + 1;
+}
+
+static void do_stack(void)
+{
+	int fd = scratch("/dev/shm/specc-stack");
+	result(stack_outer(fd));
+	fact("inner", in_inner);
+	fact("middle", in_middle);
+	fact("outer", in_outer);
+	unlink("/dev/shm/specc-stack");
+	close(fd);
+}
+
 /* Whether a probe sits on the function: 0xcc is a breakpoint. */
 static void do_firstbyte(void)
 {
@@ -829,7 +879,7 @@ static const struct {
 	{"exchange", do_exchange}, {"access", do_access}, {"statx", do_statx}, {"receive", do_receive}, {"huge", do_huge},
 	{"brk", do_brk}, {"mtu", do_mtu}, {"tty", do_tty}, {"tun", do_tun}, {"user", do_user},
 	{"opens", do_opens}, {"fields", do_fields}, {"reads", do_reads}, {"connects", do_connects}, {"chowns", do_chowns}, {"failing", do_failing},
-	{"firstbyte", do_firstbyte}, {"tracepoints", do_tracepoints},
+	{"stack", do_stack}, {"firstbyte", do_firstbyte}, {"tracepoints", do_tracepoints},
 };
 
 static void perform(const char *name)
