@@ -135,7 +135,7 @@ def build(folder: Path, target: Path, cases: Sequence[Case]) -> list[Path]:
         )
     subprocess.run(
         [sys.executable, "-m", "specc", "build", "specs", "-o", "out", "--emit", "obj"],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True,
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     return [folder / "out" / f"cost{number}.bpf.o" for number in range(len(cases))]
 

@@ -133,11 +133,12 @@ class Case:
         return HAND % {"ring": RING, **parts}
 
 
-# What a return probe written by hand keeps of a call: by thread, so that a function that calls itself would confuse it.
+# A stack as specc records it: each frame as a build id and an offset in the file.
 _STACKS: Final = """
 struct { __uint(type, 7); __uint(map_flags, 1 << 5); __uint(max_entries, 16384); __uint(key_size, 4);
          __uint(value_size, 127 * 32); } stacks SEC(".maps");
 """
+# What a return probe written by hand keeps of a call: by thread, so that a function that calls itself would confuse it.
 _CALLS: Final = """
 struct call { %(saved)s };
 struct { __uint(type, 1); __uint(max_entries, 16384); __type(key, __u64); __type(value, struct call); } calls SEC(".maps");
@@ -155,6 +156,39 @@ _CALLED: Final = """
 	struct call *call = bpf_map_lookup_elem(&calls, &thread);
 	if (!call)
 		return 0;
+"""
+
+
+# Each hit of a known key adds one to the entry of its processor, as bpftrace and most programs do it.
+_COUNTS: Final = """
+typedef %(key)s key_type;
+struct { __uint(type, 5); __uint(max_entries, 10240); __type(key, key_type); __type(value, __u64); } counts SEC(".maps");
+"""
+_COUNT: Final = """
+	__u64 one = 1, *count = bpf_map_lookup_elem(&counts, &key);
+	if (count)
+		(*count)++;
+	else
+		bpf_map_update_elem(&counts, &key, &one, 1);
+	return 0;
+"""
+_LIMIT: Final = """
+struct window { __u64 second, count; };
+struct { __uint(type, 2); __uint(max_entries, 1); __type(key, __u32); __type(value, struct window); } limit SEC(".maps");
+"""
+_LIMITED: Final = """
+	__u32 zero = 0;
+	__u64 second = bpf_ktime_get_ns() / 1000000000;
+	struct window *window = bpf_map_lookup_elem(&limit, &zero);
+	if (!window)
+		return 0;
+	if (window->second != second) {
+		window->second = second;
+		window->count = 0;
+	}
+	if (window->count >= 1000)
+		return 0;
+	__sync_fetch_and_add(&window->count, 1);
 """
 
 
@@ -224,6 +258,18 @@ CASES: Final = (
          body="e->latency = bpf_ktime_get_ns() - call->time; e->value = ctx->ax; bpf_map_delete_elem(&calls, &thread);"),
     Case("`stack: user`", "args: []\n    stack: user", before=_STACKS, event="int id;",
          body="e->id = bpf_get_stackid(ctx, &stacks, 1 << 8);"),
+    Case("`field` behind two pointers", "args: [{thing: {field: next->value}}]", event="int value;",
+         body="struct inner *next = 0; bpf_probe_read_user(&next, 8, &((struct thing *)ctx->r8)->next); "
+              "bpf_probe_read_user(&e->value, 4, &next->value);"),
+    Case("`aggregate: count`", "args: []\n    aggregate: count", before=_COUNTS % {"key": "__u32"}, events=0,
+         test="__u32 key = 0; " + _COUNT),
+    Case("`aggregate: {count: true, by: [pid]}`", "args: []\n    aggregate: {count: true, by: [pid]}", events=0,
+         before=_COUNTS % {"key": "__u32"}, test="__u32 key = bpf_get_current_pid_tgid() >> 32; " + _COUNT),
+    Case("`aggregate: {hist: size, by: [comm]}`", "args: [size]\n    aggregate: {hist: size, by: [comm]}", events=0,
+         before=_COUNTS % {"key": "struct key { char comm[16]; __u32 slot; }"},
+         test="struct key key = {}; bpf_get_current_comm(key.comm, 16); __u64 v = ctx->dx; "
+              "for (int i = 32; i; i >>= 1) if (v >> i) { v >>= i; key.slot += i; } " + _COUNT),
+    Case("`limit: 1000/s`, mostly reached", "args: []\n    limit: 1000/s", events=None, before=_LIMIT, test=_LIMITED),
     Case("`sample: 1/100`", "args: []\n    sample: 1/100", events=None,
          test="if (bpf_get_prandom_u32() > 42949672) return 0;"),
 )  # fmt: skip

@@ -104,6 +104,15 @@ struct sockaddr_in___specc {
 	struct in_addr___specc sin_addr;
 	unsigned short sin_port;
 };
+struct socket___specc {
+	void *sk;
+};
+struct sock_common___specc {
+	unsigned short skc_family;
+};
+struct sock___specc {
+	struct sock_common___specc __sk_common;
+};
 struct in6_addr___specc {
 	union in6_addr_in6_u___specc {
 		unsigned char u6_addr8[1];
@@ -258,29 +267,43 @@ static __always_inline __s32 follow_ipv4_port(__u64 from, __u16 *to)
 	return bpf_probe_read_kernel(to, sizeof(*to), &p1->sin_port);
 }
 
+/* sock->sk->__sk_common.skc_family */
+static __always_inline __s32 follow_ipv4_path_0(__u64 from, __u16 *to)
+{
+	struct socket___specc *p1 = (void *)from;
+	struct sock___specc *p2;
+	__s32 error;
+
+	error = bpf_probe_read_kernel(&p2, sizeof(p2), &p1->sk);
+	if (error)
+		return error;
+	if (info(p2->__sk_common.skc_family, BYTE_SIZE) != 2 || info(p2->__sk_common.skc_family, RSHIFT_U64) != 48 || info(p2->__sk_common.skc_family, IS_SIGNED))
+		return OTHER_TYPE;
+	return bpf_probe_read_kernel(to, sizeof(*to), &p2->__sk_common.skc_family);
+}
+
 /* Right for 5.10, 6.1, 6.12 and 7.2, until `specc run` sets them to what the running kernel's BTF says. */
 const volatile struct {
 	__u32 address;
 	__u32 port;
-	__u32 __addr_len;
+	__u32 __path_0;
 } connects_ipv4_at = {
 	.address = IN_RSI,
 	.port = IN_RSI,
-	.__addr_len = IN_RDX,
+	.__path_0 = IN_RDI,
 };
 _Static_assert(sizeof(connects_ipv4_at) == 12, "size of connects_ipv4_at");
 
 struct connects_ipv4_entry {
 	__u64 address; /* uaddr->sin_addr.s_addr */
 	__u64 port; /* uaddr->sin_port */
-	__s32 __addr_len; /* int addr_len */
-	__u8 __pad0[4];
+	__u64 __path_0; /* sock->sk->__sk_common.skc_family */
 	__u64 __entered; /* when, in ns */
 };
 _Static_assert(sizeof(struct connects_ipv4_entry) == 32, "size of struct connects_ipv4_entry");
 _Static_assert(__builtin_offsetof(struct connects_ipv4_entry, address) == 0, "connects_ipv4_entry.address");
 _Static_assert(__builtin_offsetof(struct connects_ipv4_entry, port) == 8, "connects_ipv4_entry.port");
-_Static_assert(__builtin_offsetof(struct connects_ipv4_entry, __addr_len) == 16, "connects_ipv4_entry.__addr_len");
+_Static_assert(__builtin_offsetof(struct connects_ipv4_entry, __path_0) == 16, "connects_ipv4_entry.__path_0");
 _Static_assert(__builtin_offsetof(struct connects_ipv4_entry, __entered) == 24, "connects_ipv4_entry.__entered");
 
 /* What a call was given, until it returns: by thread and by its frame, so that neither recursion nor another thread
@@ -302,7 +325,7 @@ struct {
  * address       rsi              rsi
  * port          rsi              rsi
  * return_value  rax              rax
- * __addr_len    rdx              rdx
+ * __path_0      rdi              rdi
  */
 SEC("kprobe/inet_stream_connect")
 int connects_ipv4_entry(struct pt_regs *ctx)
@@ -312,22 +335,21 @@ int connects_ipv4_entry(struct pt_regs *ctx)
 
 	if (unwanted())
 		return 0;
-	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->address = in_register(ctx, connects_ipv4_at.address);
 	s->port = in_register(ctx, connects_ipv4_at.port);
-	s->__addr_len = (__s32)in_register(ctx, connects_ipv4_at.__addr_len);
+	s->__path_0 = in_register(ctx, connects_ipv4_at.__path_0);
 	s->__entered = bpf_ktime_get_ns();
 	bpf_map_update_elem(&connects_ipv4_calls, &frame, s, BPF_ANY);
 	return 0;
 }
 
-/* where: addr_len == 16 */
+/* where: sock->sk->__sk_common.skc_family == 2 */
 static __always_inline int connects_ipv4_wanted(struct pt_regs *ctx, const struct connects_ipv4_entry *entry, __u64 now)
 {
 	int failed = 0;
-	__s32 arg_addr_len = entry->__addr_len;
-
-	if (!(arg_addr_len == 16) || failed)
+	__u16 path_0 = 0;
+	__s32 path_0_error = follow_ipv4_path_0(entry->__path_0, &path_0);
+	if (!((fail(&failed, !!path_0_error), path_0) == 2) || failed)
 		return 0;
 	return 1;
 }
@@ -425,29 +447,43 @@ static __always_inline __s32 follow_ipv6_port(__u64 from, __u16 *to)
 	return bpf_probe_read_kernel(to, sizeof(*to), &p1->sin6_port);
 }
 
+/* sock->sk->__sk_common.skc_family */
+static __always_inline __s32 follow_ipv6_path_0(__u64 from, __u16 *to)
+{
+	struct socket___specc *p1 = (void *)from;
+	struct sock___specc *p2;
+	__s32 error;
+
+	error = bpf_probe_read_kernel(&p2, sizeof(p2), &p1->sk);
+	if (error)
+		return error;
+	if (info(p2->__sk_common.skc_family, BYTE_SIZE) != 2 || info(p2->__sk_common.skc_family, RSHIFT_U64) != 48 || info(p2->__sk_common.skc_family, IS_SIGNED))
+		return OTHER_TYPE;
+	return bpf_probe_read_kernel(to, sizeof(*to), &p2->__sk_common.skc_family);
+}
+
 /* Right for 5.10, 6.1, 6.12 and 7.2, until `specc run` sets them to what the running kernel's BTF says. */
 const volatile struct {
 	__u32 address;
 	__u32 port;
-	__u32 __addr_len;
+	__u32 __path_0;
 } connects_ipv6_at = {
 	.address = IN_RSI,
 	.port = IN_RSI,
-	.__addr_len = IN_RDX,
+	.__path_0 = IN_RDI,
 };
 _Static_assert(sizeof(connects_ipv6_at) == 12, "size of connects_ipv6_at");
 
 struct connects_ipv6_entry {
 	__u64 address; /* the memory at uaddr->sin6_addr.in6_u.u6_addr8 */
 	__u64 port; /* uaddr->sin6_port */
-	__s32 __addr_len; /* int addr_len */
-	__u8 __pad0[4];
+	__u64 __path_0; /* sock->sk->__sk_common.skc_family */
 	__u64 __entered; /* when, in ns */
 };
 _Static_assert(sizeof(struct connects_ipv6_entry) == 32, "size of struct connects_ipv6_entry");
 _Static_assert(__builtin_offsetof(struct connects_ipv6_entry, address) == 0, "connects_ipv6_entry.address");
 _Static_assert(__builtin_offsetof(struct connects_ipv6_entry, port) == 8, "connects_ipv6_entry.port");
-_Static_assert(__builtin_offsetof(struct connects_ipv6_entry, __addr_len) == 16, "connects_ipv6_entry.__addr_len");
+_Static_assert(__builtin_offsetof(struct connects_ipv6_entry, __path_0) == 16, "connects_ipv6_entry.__path_0");
 _Static_assert(__builtin_offsetof(struct connects_ipv6_entry, __entered) == 24, "connects_ipv6_entry.__entered");
 
 /* What a call was given, until it returns: by thread and by its frame, so that neither recursion nor another thread
@@ -469,7 +505,7 @@ struct {
  * address       rsi              rsi
  * port          rsi              rsi
  * return_value  rax              rax
- * __addr_len    rdx              rdx
+ * __path_0      rdi              rdi
  */
 SEC("kprobe/inet_stream_connect")
 int connects_ipv6_entry(struct pt_regs *ctx)
@@ -479,22 +515,21 @@ int connects_ipv6_entry(struct pt_regs *ctx)
 
 	if (unwanted())
 		return 0;
-	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->address = in_register(ctx, connects_ipv6_at.address);
 	s->port = in_register(ctx, connects_ipv6_at.port);
-	s->__addr_len = (__s32)in_register(ctx, connects_ipv6_at.__addr_len);
+	s->__path_0 = in_register(ctx, connects_ipv6_at.__path_0);
 	s->__entered = bpf_ktime_get_ns();
 	bpf_map_update_elem(&connects_ipv6_calls, &frame, s, BPF_ANY);
 	return 0;
 }
 
-/* where: addr_len == 28 */
+/* where: sock->sk->__sk_common.skc_family == 10 */
 static __always_inline int connects_ipv6_wanted(struct pt_regs *ctx, const struct connects_ipv6_entry *entry, __u64 now)
 {
 	int failed = 0;
-	__s32 arg_addr_len = entry->__addr_len;
-
-	if (!(arg_addr_len == 28) || failed)
+	__u16 path_0 = 0;
+	__s32 path_0_error = follow_ipv6_path_0(entry->__path_0, &path_0);
+	if (!((fail(&failed, !!path_0_error), path_0) == 10) || failed)
 		return 0;
 	return 1;
 }
@@ -556,14 +591,15 @@ const char specc_description[] SEC(".specc") =
 	"{\"record\": \"struct\", \"tag\": \"socket\"},\n"
 	"{\"record\": \"struct\", \"tag\": \"sockaddr\"},\n"
 	"{\"record\": \"struct\", \"tag\": \"sockaddr_in\"},\n"
+	"{\"record\": \"struct\", \"tag\": \"sock\"},\n"
 	"{\"record\": \"struct\", \"tag\": \"sockaddr_in6\"}\n"
 	"],\n"
 	"\"probes\": [\n"
 	"{\"name\": \"ipv4\", \"kind\": \"kretprobe\", \"function\": \"inet_stream_connect\", \"symbol\": \"connects_ipv4\", \"entry\": \"connects_ipv4_entry\",\n"
 	"\"declaration\": {\"name\": \"inet_stream_connect\", \"result\": \"int\", \"parameters\": [[\"sock\", {\"pointer\": 0}], [\"uaddr\", {\"pointer\": 1}], [\"addr_len\", \"int\"], [\"flags\", \"int\"]], \"source\": \"BTF of 5.10.btf\"},\n"
-	"\"used\": [\"uaddr\", \"return\", \"addr_len\"],\n"
-	"\"places\": {\"symbol\": \"connects_ipv4_at\", \"right_for\": \"5.10, 6.1, 6.12 and 7.2\", \"size\": 12, \"slots\": 0, \"room\": {}, \"constants\": [{\"of\": \"address\", \"argument\": \"uaddr\", \"type\": {\"pointer\": 1}, \"at\": 0, \"codes\": [2], \"any_type\": true}, {\"of\": \"port\", \"argument\": \"uaddr\", \"type\": {\"pointer\": 1}, \"at\": 4, \"codes\": [2], \"any_type\": true}, {\"of\": \"__addr_len\", \"argument\": \"addr_len\", \"type\": \"int\", \"at\": 8, \"codes\": [3]}]},\n"
-	"\"paths\": [{\"of\": \"address\", \"argument\": \"uaddr\", \"path\": \"sin_addr.s_addr\", \"start\": {\"pointer\": 2}, \"type\": {\"typedef\": \"__be32\", \"of\": {\"typedef\": \"__u32\", \"of\": \"unsigned int\"}}, \"through\": [2]}, {\"of\": \"port\", \"argument\": \"uaddr\", \"path\": \"sin_port\", \"start\": {\"pointer\": 2}, \"type\": {\"typedef\": \"__be16\", \"of\": {\"typedef\": \"__u16\", \"of\": \"unsigned short\"}}, \"through\": [2]}], \"event\": \"connects_ipv4_event\", \"size\": 64, \"fields\": [\n"
+	"\"used\": [\"uaddr\", \"return\", \"sock\"],\n"
+	"\"places\": {\"symbol\": \"connects_ipv4_at\", \"right_for\": \"5.10, 6.1, 6.12 and 7.2\", \"size\": 12, \"slots\": 0, \"room\": {}, \"constants\": [{\"of\": \"address\", \"argument\": \"uaddr\", \"type\": {\"pointer\": 1}, \"at\": 0, \"codes\": [2], \"any_type\": true}, {\"of\": \"port\", \"argument\": \"uaddr\", \"type\": {\"pointer\": 1}, \"at\": 4, \"codes\": [2], \"any_type\": true}, {\"of\": \"__path_0\", \"argument\": \"sock\", \"type\": {\"pointer\": 0}, \"at\": 8, \"codes\": [1]}]},\n"
+	"\"paths\": [{\"of\": \"address\", \"argument\": \"uaddr\", \"path\": \"sin_addr.s_addr\", \"start\": {\"pointer\": 2}, \"type\": {\"typedef\": \"__be32\", \"of\": {\"typedef\": \"__u32\", \"of\": \"unsigned int\"}}, \"through\": [2]}, {\"of\": \"port\", \"argument\": \"uaddr\", \"path\": \"sin_port\", \"start\": {\"pointer\": 2}, \"type\": {\"typedef\": \"__be16\", \"of\": {\"typedef\": \"__u16\", \"of\": \"unsigned short\"}}, \"through\": [2]}, {\"of\": \"__path_0\", \"argument\": \"sock\", \"path\": \"sk->__sk_common.skc_family\", \"start\": {\"pointer\": 0}, \"type\": \"unsigned short\", \"through\": [0, 3]}], \"event\": \"connects_ipv4_event\", \"size\": 64, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
 	"{\"name\": \"pid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -577,9 +613,9 @@ const char specc_description[] SEC(".specc") =
 	"]},\n"
 	"{\"name\": \"ipv6\", \"kind\": \"kretprobe\", \"function\": \"inet_stream_connect\", \"symbol\": \"connects_ipv6\", \"entry\": \"connects_ipv6_entry\",\n"
 	"\"declaration\": {\"name\": \"inet_stream_connect\", \"result\": \"int\", \"parameters\": [[\"sock\", {\"pointer\": 0}], [\"uaddr\", {\"pointer\": 1}], [\"addr_len\", \"int\"], [\"flags\", \"int\"]], \"source\": \"BTF of 5.10.btf\"},\n"
-	"\"used\": [\"uaddr\", \"return\", \"addr_len\"],\n"
-	"\"places\": {\"symbol\": \"connects_ipv6_at\", \"right_for\": \"5.10, 6.1, 6.12 and 7.2\", \"size\": 12, \"slots\": 0, \"room\": {}, \"constants\": [{\"of\": \"address\", \"argument\": \"uaddr\", \"type\": {\"pointer\": 1}, \"at\": 0, \"codes\": [2], \"any_type\": true}, {\"of\": \"port\", \"argument\": \"uaddr\", \"type\": {\"pointer\": 1}, \"at\": 4, \"codes\": [2], \"any_type\": true}, {\"of\": \"__addr_len\", \"argument\": \"addr_len\", \"type\": \"int\", \"at\": 8, \"codes\": [3]}]},\n"
-	"\"paths\": [{\"of\": \"address\", \"argument\": \"uaddr\", \"path\": \"sin6_addr.in6_u.u6_addr8\", \"start\": {\"pointer\": 3}, \"type\": {\"array\": {\"typedef\": \"__u8\", \"of\": \"unsigned char\"}, \"count\": 16}, \"at_least\": 16, \"through\": [3]}, {\"of\": \"port\", \"argument\": \"uaddr\", \"path\": \"sin6_port\", \"start\": {\"pointer\": 3}, \"type\": {\"typedef\": \"__be16\", \"of\": {\"typedef\": \"__u16\", \"of\": \"unsigned short\"}}, \"through\": [3]}], \"event\": \"connects_ipv6_event\", \"size\": 80, \"fields\": [\n"
+	"\"used\": [\"uaddr\", \"return\", \"sock\"],\n"
+	"\"places\": {\"symbol\": \"connects_ipv6_at\", \"right_for\": \"5.10, 6.1, 6.12 and 7.2\", \"size\": 12, \"slots\": 0, \"room\": {}, \"constants\": [{\"of\": \"address\", \"argument\": \"uaddr\", \"type\": {\"pointer\": 1}, \"at\": 0, \"codes\": [2], \"any_type\": true}, {\"of\": \"port\", \"argument\": \"uaddr\", \"type\": {\"pointer\": 1}, \"at\": 4, \"codes\": [2], \"any_type\": true}, {\"of\": \"__path_0\", \"argument\": \"sock\", \"type\": {\"pointer\": 0}, \"at\": 8, \"codes\": [1]}]},\n"
+	"\"paths\": [{\"of\": \"address\", \"argument\": \"uaddr\", \"path\": \"sin6_addr.in6_u.u6_addr8\", \"start\": {\"pointer\": 4}, \"type\": {\"array\": {\"typedef\": \"__u8\", \"of\": \"unsigned char\"}, \"count\": 16}, \"at_least\": 16, \"through\": [4]}, {\"of\": \"port\", \"argument\": \"uaddr\", \"path\": \"sin6_port\", \"start\": {\"pointer\": 4}, \"type\": {\"typedef\": \"__be16\", \"of\": {\"typedef\": \"__u16\", \"of\": \"unsigned short\"}}, \"through\": [4]}, {\"of\": \"__path_0\", \"argument\": \"sock\", \"path\": \"sk->__sk_common.skc_family\", \"start\": {\"pointer\": 0}, \"type\": \"unsigned short\", \"through\": [0, 3]}], \"event\": \"connects_ipv6_event\", \"size\": 80, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
 	"{\"name\": \"pid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -593,4 +629,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"latency\", \"at\": 72, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long long\", \"format\": \"duration\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 4ae58caf69f8b0ef */
+/* specc: sha256 2f0208eb065d86a1 */

@@ -59,3 +59,18 @@ def test_what_the_verifier_counted() -> None:
     found = _not_loaded(said("kprobe", f"1: (b7) r0 = 1\nR9 !read_ok\n{counted}"), description("kprobe"), Options())
     assert found.message.endswith("R9 !read_ok")
     assert verified("prog 'a': failed to load: -13\n") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("libbpf: map 'f_events': failed to create: Invalid argument(-22)\n", "SP425"),
+        # With -v, libbpf tells of what went well too.
+        ("libbpf: map 'f_events': created successfully, fd=4\nlibbpf: failed to load object 'f'\n", "SP431"),
+    ],
+)
+def test_a_kernel_without_ring_buffers(line: str, code: str) -> None:
+    problem = LibbpfError("bpf_object__load", 22, "Invalid argument", line)
+    given = description("kprobe")
+    assert given.events_map == "f_events"
+    assert _not_loaded(problem, given, Options()).code == code

@@ -149,7 +149,7 @@ def _not_loaded(problem: LibbpfError, description: Description, options: Options
             f"{problem.message}", where, tuple(said[-_SHOWN_LOG_LINES:]),
             "use a kprobe instead" if probe.kind != TRACEPOINT else None,
         )  # fmt: skip
-    if description.events_map in problem.log and description.buffer == "ring":
+    if f"map '{description.events_map}': failed to create" in problem.log and description.buffer == "ring":
         return Diagnostic(
             "SP425", f"the kernel of this machine ({os.uname().release}) does not give a ring buffer: {problem.message}",
             None, tuple(said[-_SHOWN_LOG_LINES:]), "kernels before 5.8 need `buffer: {perf: 64}` in the spec",
