@@ -140,6 +140,28 @@ def test_specs(fence: Fence, tmp_path: Path) -> None:
         assert fence.text in example.read_text()
 
 
+def test_everything_that_a_spec_may_say_has_an_example() -> None:
+    """Each key of the schema, and each format, in a spec of the page about the language, which is checked above."""
+    schema = json.loads((ROOT / "specc" / "spec.schema.json").read_text())
+    keys: set[str] = set()
+
+    def look(node: object) -> None:
+        if isinstance(node, dict):
+            properties = node.get("properties")
+            keys.update(properties if isinstance(properties, dict) else ())
+            for value in node.values():
+                look(value)
+        elif isinstance(node, list):
+            for value in node:
+                look(value)
+
+    look(schema)
+    assert {"aggregate", "field", "kprobe", "license", "ring"} < keys  # of every level
+    text = "".join(f.text for f in SPECS if f.page.name == "spec-language.md")
+    assert [k for k in sorted(keys) if not re.search(rf"\b{k}\b\s*[:=]", text)] == []
+    assert [f for f in schema["$defs"]["format"]["enum"] if not re.search(rf"format\s*[:=]\s*\"?{f}\b", text)] == []
+
+
 @pytest.mark.parametrize("page", DOCS, ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
