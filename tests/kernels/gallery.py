@@ -45,8 +45,7 @@ GALLERY: Final = (
     Entry("gup_4_18", (), dict.fromkeys(("5.10", "6.1", "6.12", "7.2"), _OTHER)),
     Entry("opens", ("opens",)),
     Entry("pins", ("mlock", "vmread")),
-    # Its header has the names of kernels before 6.3, where the same names are other bits.
-    Entry("pins_6_1", ("mlock", "vmread"), dict.fromkeys(("6.12", "7.2"), "SP472 ")),
+    Entry("pins_6_1", ("mlock", "vmread")),
     Entry("reads", ("reads",)),
     Entry("rtc", ("rtc",)),
     Entry("sockopt", ("setsockopt", "getsockopt")),

@@ -30,7 +30,7 @@ from kernels.machine import Done, ask, boot, missing_here
 from kernels.packages import SUITES, get_kernel
 from kernels.plan import Plan, compile_triggers, make_plan
 
-PATIENCE: Final = 400.0  # for one kernel; it takes about 90
+PATIENCE: Final = 900.0  # for one kernel; it takes about 200, and two machines at once take twice as long
 
 
 @dataclass(frozen=True, slots=True)
