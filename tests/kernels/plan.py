@@ -121,6 +121,10 @@ def make_plan(kernel: Kernel, folder: Path, triggers: Path, everywhere: Everywhe
     for name, probes in names.items():
         _write(specs / f"{name}.yaml", name, probes)
     _write(specs / "perfbuffer.yaml", "perfbuffer", _small(triggers), buffer={"perf": 16})
+    create = "int pthread_create(void *thread, const void *attributes, void *(*start)(void *), void *argument)"
+    created = {"uprobe": {"path": str(triggers), "symbol": "pthread_create"}, "prototype": create,
+               "args": [{"start": {"format": "symbol"}}]}  # fmt: skip
+    _write(specs / "symbols.yaml", "symbols", [created], fields=["pid"])
     objects = {compiler: folder / compiler for compiler in COMPILERS}
     for compiler, out in objects.items():
         built = specc(
@@ -330,6 +334,7 @@ def _runs(kernel: Kernel, objects: Mapping[str, Path], specs: Path) -> list[dict
     run("memory", object_of("memory", "clang"), *pid, triggers=["mlock", "memory", "xattr"])
     run("memory-zig", object_of("memory", "zig"), *pid, triggers=["mlock", "memory", "xattr"])
     run("stacks", object_of("stacks", "clang"), *pid, triggers=["stack", "sendfile"])
+    run("symbols", object_of("symbols", "zig"), *pid, "--format", "table", triggers=["threads"])
     run("stacks-zig", object_of("stacks", "zig"), *pid, triggers=["stack", "sendfile"])
     run("where", object_of("where", "clang"), *pid, triggers=["mlock", "memory"])
     for compiler in COMPILERS:

@@ -267,6 +267,14 @@ def test_stacks(on: Results, run: str) -> None:
     assert outer["return"] == facts["result"] and _functions(outer["user_stack"])[0] == "do_stack"
 
 
+def test_symbols_of_a_process(on: Results) -> None:
+    """The function that a thread begins in, by the name that the program has for it."""
+    result, facts = on.run("symbols"), on.facts("symbols")["threads"]
+    rows = [line.split() for line in result["out"].splitlines() if not line.lstrip().startswith("PID")]
+    assert rows == [[str(result["pid"]), "read_much", "[triggers]"]] * facts["threads"]
+    assert (result["code"], result["left"]) == (0, {}), result["err"]
+
+
 def test_conditions(on: Results) -> None:
     """What is not wanted is not recorded, and what is wanted is."""
     facts, events = on.facts("where"), on.events("where")
