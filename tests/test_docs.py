@@ -136,7 +136,7 @@ def test_specs(fence: Fence, tmp_path: Path) -> None:
     name = re.search(r"^name\s*[:=]\s*\"?(\w+)", fence.text, re.MULTILINE)
     assert name is not None
     example = ROOT / "specs" / f"{name[1]}{suffix}"
-    if fence.page.name == "README.md" and example.exists():
+    if fence.page.name in ("README.md", "gallery.md") and example.exists():
         assert fence.text in example.read_text()
 
 
