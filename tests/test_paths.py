@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from btf_compiled import clang, compile_btf
+from command import specc
 
 from specc.btf import Btf
 from specc.btf.complete import completed_by
@@ -160,3 +161,19 @@ def test_local_types_have_the_parts_that_are_used(kernels: Path) -> None:
         ("struct node___specc", "head[2].text", 8 * (40 + 2 * 14 + 2)),
     ]
     assert spell(walks[0].type) == "char [12]"
+
+
+def test_a_small_btf_keeps_what_the_paths_of_a_spec_lead_through(kernels: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text(
+        "specc: 1\nname: t\nfields: []\nprobes:\n"
+        '  - {kprobe: f, args: [{node: {field: "next->head[1].id"}}], where: node->other->x > 1}\n'
+    )
+    done = specc("btf", kernels / "old.btf", "--spec", "t.yaml", "-o", "small.btf", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    report = Report()
+    session = Session(no_compiler, btf_files=(tmp_path / "small.btf",))
+    assert front(tmp_path / "t.yaml", session, report) is not None, report.diagnostics
+    specc("btf", kernels / "old.btf", "--functions", "f", "-o", "smaller.btf", cwd=tmp_path)
+    session = Session(no_compiler, btf_files=(tmp_path / "smaller.btf",))
+    assert front(tmp_path / "t.yaml", session, report) is None
+    assert "the BTF of smaller.btf does not have `struct node` whole" in report.diagnostics[0].message

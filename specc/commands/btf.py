@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from specc.noun import dataclass
 if TYPE_CHECKING:
     from specc.btf import Btf
     from specc.btf.extract import Found
+    from specc.spec import ProbeSpec
 
 _MAGIC = b"\x9f\xeb"
 
@@ -81,13 +82,14 @@ def _words(lists: Iterable[str]) -> list[str]:
 class _Wanted:
     """What the probes of specs want of a kernel's BTF. `read_as` are types that arguments are read as and enums that name
     values, `prefixes` what such constants begin with, and `tested` are names in conditions, constants among them: those that
-    this BTF does not have come from elsewhere."""
+    this BTF does not have come from elsewhere. `probes` are those whose paths lead through types."""
 
     functions: tuple[str, ...] = ()
     tracepoints: tuple[str, ...] = ()
     read_as: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
     tested: tuple[str, ...] = ()
+    probes: tuple[ProbeSpec, ...] = ()
 
 
 def _from_specs(named: list[str], report: Report) -> _Wanted:
@@ -101,6 +103,7 @@ def _from_specs(named: list[str], report: Report) -> _Wanted:
     read_as: list[str] = []
     prefixes: list[str] = []
     tested: list[str] = []
+    probes: list[ProbeSpec] = []
     for path in find_specs(named, report):
         try:
             spec = read_spec(load(path), report)
@@ -111,13 +114,46 @@ def _from_specs(named: list[str], report: Report) -> _Wanted:
             if probe.kind in KERNEL_KINDS and probe.function is not None:
                 (tracepoints if probe.kind == TRACEPOINT else functions).append(probe.function.text)
                 tested += probe.tested
+                probes.append(probe)
                 for argument in probe.args or ():
                     if argument.type is not None:
                         read_as.append(argument.type.text)
                     for names in (argument.enum, argument.flags):
                         if names is not None:
                             (prefixes if names.text.endswith("_") else read_as).append(names.text)
-    return _Wanted(tuple(functions), tuple(tracepoints), tuple(read_as), tuple(dict.fromkeys(prefixes)), tuple(tested))
+    return _Wanted(
+        tuple(functions),
+        tuple(tracepoints),
+        tuple(read_as),
+        tuple(dict.fromkeys(prefixes)),
+        tuple(tested),
+        tuple(probes),
+    )
+
+
+def _through(btf: Btf, probe: ProbeSpec) -> Iterator[str]:
+    """The records that a probe's paths lead through. What is wrong with a path, the compiler tells."""
+    from specc.btf.complete import completed_by
+    from specc.btf.tracepoints import find_tracepoint
+    from specc.path import root_key, walk
+    from specc.spec import TRACEPOINT
+
+    assert probe.function is not None
+    name = probe.function.text
+    paths = [(a.name, a.path, a.type) for a in probe.args or () if a.path is not None]
+    paths += [(n, p, None) for n, p in probe.condition.paths] if probe.condition is not None else []
+    for prototype in (find_tracepoint(btf, name) if probe.kind == TRACEPOINT else btf.find(name)) if paths else ():
+        types = {"return": prototype.result} | {p.name: p.type for p in prototype.parameters if p.name}
+        for argument, path, read_as in paths:
+            start = types.get(argument) if read_as is None else btf.type_named(read_as.text)
+            if start is None:
+                continue
+            try:
+                hops = walk(start, path, completed_by(btf)).hops
+            except Stop:
+                continue
+            for kind, tag in (root_key(hop.root) for hop in hops):
+                yield tag if kind == "typedef" else f"{kind} {tag}"
 
 
 def _running_module(name: str) -> Path:
@@ -167,7 +203,8 @@ def _part(
     # A name of several functions is no error here: the part has them all, so that a probe of it stays refused.
     functions = there(functions, lambda name: btf.find(name) or btf.prototype(name), report)
     types = there(types, lambda name: types_named(btf, name), report)
-    types += there(wanted.read_as, lambda name: types_named(btf, name), None)
+    through = [name for probe in wanted.probes for name in _through(btf, probe)]
+    types += there((*wanted.read_as, *dict.fromkeys(through)), lambda name: types_named(btf, name), None)
     tracepoints = there(wanted.tracepoints, lambda name: find_tracepoint(btf, name) or tracepoint(btf, name), report)
     if report.failed:
         return None

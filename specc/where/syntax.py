@@ -11,6 +11,7 @@ of comparisons, `a & 1 == 0`) is refused.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeAlias
 
 from specc.diagnostics import Location, Report, Stop, stop
@@ -104,8 +105,24 @@ class Condition:
     tree: Tree
     names: tuple[str, ...]
 
+    @property
+    def paths(self) -> tuple[tuple[str, Path], ...]:
+        """The paths in it, each with the name that it begins at."""
+        return tuple(_paths(self.tree))
+
     def part(self, start: int, stop: int) -> Location:
         return part(self.text, self.where, start, stop)
+
+
+def _paths(tree: Tree) -> Iterator[tuple[str, Path]]:
+    match tree:
+        case Name(text=text, path=Path() as path):
+            yield text, path
+        case Unary(operand=operand) | Starts(operand=operand):
+            yield from _paths(operand)
+        case Binary(left=left, right=right):
+            yield from _paths(left)
+            yield from _paths(right)
 
 
 def part(text: str, where: Location, start: int, stop: int) -> Location:
