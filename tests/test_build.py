@@ -453,7 +453,8 @@ def test_a_full_disk(compiler: Compiler, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 _SLOW = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs in the background ignore it
 from specc.build import compile_objects
 from specc.cache import Cache
 from specc.compiler import Compiler
