@@ -434,7 +434,7 @@ def test_pyyaml_finds_the_same_problems(path: Path, monkeypatch: pytest.MonkeyPa
     python_loader(monkeypatch)
     try:
         parse(path.read_bytes(), "f", "yaml")
-        got = ("SP1", "SP28")  # the schema's, and those of conditions
+        got = ("SP1", "SP263", "SP28")  # the schema's, and those of paths and conditions
     except Stop as found:
         got = (found.diagnostic.code,)
     assert expected.group().startswith(got)
