@@ -9,6 +9,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -284,11 +285,35 @@ def many(folder: Path, *, stacks: int = 16384) -> Iterator[tuple[Path, specc.Run
         yield program, probe
 
 
-def checked(event: dict[str, Any]) -> bool:
+@cache
+def code_of(program: Path) -> list[tuple[int, str]]:
+    said = subprocess.run(["nm", "-n", program], capture_output=True, text=True, check=True).stdout
+    lines = [line.split() for line in said.splitlines() if line[:16].strip()]
+    return [(int(start, 16), name) for start, kind, name in lines if kind in "tT"]
+
+
+def by_address(frames: list[str], program: Path) -> list[str]:
+    """Frames of which the kernel had no more than the addresses, since another thread was changing what is mapped, by the
+    names that nm has for them. The first one is where `bottom` begins."""
+    code = code_of(program)
+    added = int(frames[0], 16) - next(start for start, name in code if name == "bottom")
+    assert added % 4096 == 0
+
+    def named(address: int) -> str:
+        start, name = max((s, n) for s, n in code if s <= address)
+        return f"{name}+{address - start:#x} [many]" if address > start else f"{name} [many]"
+
+    end = next(i for i, f in enumerate(frames) if not code[0][0] <= int(f, 16) - added <= code[-1][0])
+    return [named(int(f, 16) - added) for f in frames[:end]] + frames[end:]
+
+
+def checked(event: dict[str, Any], program: Path) -> bool:
     """Whether it has a stack; if so, it is that of its own depth."""
     frames = event["user_stack"]
     if frames is None:
         return False
+    if frames[0].startswith("0x"):
+        frames = by_address(frames, program)
     assert frames[0] == "bottom [many]"
     steps = [f for f in frames if f.startswith("step+")]
     assert len(steps) == event["depth"] and frames[1 : 1 + len(steps)] == steps
@@ -302,12 +327,14 @@ def test_a_map_that_is_too_small_shows_no_other_stack(stacks: int, tmp_path: Pat
         subprocess.run([program, "1", "60", "600"], check=True)
         events = probe.drain()
     assert len(events) == 600
-    told = [checked(e) for e in events]
+    told = [checked(e, program) for e in events]
     kept = {e["depth"] for e, t in zip(events, told, strict=True) if t}
     why = {e["user_stack_error"] for e, t in zip(events, told, strict=True) if not t}
     assert 1 <= len(kept) < 60
     if stacks == 4:
-        assert why == {"EEXIST", "ENOMEM"}  # a map with no free element has none to compare the next stack in
+        # A map with no free element has none to compare the next stack in. The four may fill it before one finds its
+        # place taken: the places are by the addresses, which are others each time.
+        assert "ENOMEM" in why and why <= {"EEXIST", "ENOMEM"}
     else:
         assert why == {"EEXIST"} and sum(told) == 10 * len(kept)
 
@@ -320,7 +347,7 @@ def test_many_threads_have_each_its_own_stack(tmp_path: Path) -> None:
         events += probe.drain()
         lost = probe.lost
     assert len(events) + lost == 16 * 1500
-    told = [checked(e) for e in events]
+    told = [checked(e, program) for e in events]
     assert {e["user_stack_error"] for e, t in zip(events, told, strict=True) if not t} <= {"EEXIST", "EAGAIN", "EFAULT"}
     assert sum(told) > 1000 and {e["depth"] for e, t in zip(events, told, strict=True) if t} >= set(range(1, 19))
 
