@@ -344,7 +344,7 @@ int connects_ipv4_entry(struct pt_regs *ctx)
 }
 
 /* where: sock->sk->__sk_common.skc_family == 2 */
-static __always_inline int connects_ipv4_wanted(struct pt_regs *ctx, const struct connects_ipv4_entry *entry, __u64 now)
+static __always_inline int connects_ipv4_wanted(const struct connects_ipv4_entry *entry)
 {
 	int failed = 0;
 	__u16 path_0 = 0;
@@ -371,7 +371,7 @@ int connects_ipv4(struct pt_regs *ctx)
 		miss(0); /* entered before the probe was there, or while it could not run */
 		return 0;
 	}
-	if (!connects_ipv4_wanted(ctx, entry, now)) {
+	if (!connects_ipv4_wanted(entry)) {
 		bpf_map_delete_elem(&connects_ipv4_calls, &frame);
 		return 0;
 	}
@@ -524,7 +524,7 @@ int connects_ipv6_entry(struct pt_regs *ctx)
 }
 
 /* where: sock->sk->__sk_common.skc_family == 10 */
-static __always_inline int connects_ipv6_wanted(struct pt_regs *ctx, const struct connects_ipv6_entry *entry, __u64 now)
+static __always_inline int connects_ipv6_wanted(const struct connects_ipv6_entry *entry)
 {
 	int failed = 0;
 	__u16 path_0 = 0;
@@ -552,7 +552,7 @@ int connects_ipv6(struct pt_regs *ctx)
 		miss(1); /* entered before the probe was there, or while it could not run */
 		return 0;
 	}
-	if (!connects_ipv6_wanted(ctx, entry, now)) {
+	if (!connects_ipv6_wanted(entry)) {
 		bpf_map_delete_elem(&connects_ipv6_calls, &frame);
 		return 0;
 	}
@@ -629,4 +629,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"latency\", \"at\": 72, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long long\", \"format\": \"duration\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 2f0208eb065d86a1 */
+/* specc: sha256 59e5e176e35708d4 */

@@ -98,12 +98,6 @@ enum { BYTE_OFFSET, BYTE_SIZE, EXISTS, IS_SIGNED, LSHIFT_U64, RSHIFT_U64 };
 	got; \
 })
 
-/* Note that a value could not be read: the whole condition is false then. */
-static __always_inline void fail(int *failed, int this)
-{
-	*failed |= this;
-}
-
 char LICENSE[] SEC("license") = "GPL";
 
 /* Set before the load to record one process only, tasks of one name, or of a cgroup and those below it, which is put
@@ -170,12 +164,6 @@ struct {
 	__type(value, __u32);
 } failing_phases SEC(".maps");
 
-/* In one instruction, since threads that are in a uprobe preempt each other on a processor. */
-static __always_inline void add(volatile void *to, __u64 what)
-{
-	asm volatile("lock *(u64 *)(%0 + 0) += %1" : : "r"(to), "r"(what) : "memory");
-}
-
 /* One more hit that is in no cell: of a new key, for which the map had no room, unless the problem was another one; */
 static __always_inline void without_cell(__u32 probe, __u32 phase, long problem)
 {
@@ -183,15 +171,6 @@ static __always_inline void without_cell(__u32 probe, __u32 phase, long problem)
 
 	if (counts)
 		count(problem == -7 /* E2BIG */ ? &counts->full[phase & 1] : &counts->lost);
-}
-
-/* or one whose value could not be read. */
-static __always_inline void without_value(__u32 probe, __u32 phase)
-{
-	struct specc_counts *counts = bpf_map_lookup_elem(&failing_lost, &probe);
-
-	if (counts)
-		count(&counts->unread[phase & 1]);
 }
 
 struct failing_failed_event {
@@ -348,4 +327,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"error\", \"at\": 32, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"format\": \"errno\", \"place\": \"ctx[1]\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 8ffa92d2fa163af4 */
+/* specc: sha256 1e1255e491ad6526 */

@@ -272,7 +272,7 @@ int pins_6_1_pin_entry(struct pt_regs *ctx)
 }
 
 /* where: nr_pages > 1 */
-static __always_inline int pins_6_1_pin_wanted(struct pt_regs *ctx, const struct pins_6_1_pin_entry *entry)
+static __always_inline int pins_6_1_pin_wanted(const struct pins_6_1_pin_entry *entry)
 {
 	int failed = 0;
 	__u64 arg_nr_pages = entry->__nr_pages;
@@ -298,7 +298,7 @@ int pins_6_1_pin(struct pt_regs *ctx)
 		miss(0); /* entered before the probe was there, or while it could not run */
 		return 0;
 	}
-	if (!pins_6_1_pin_wanted(ctx, entry)) {
+	if (!pins_6_1_pin_wanted(entry)) {
 		bpf_map_delete_elem(&pins_6_1_pin_calls, &frame);
 		return 0;
 	}
@@ -357,4 +357,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"pinned\", \"at\": 64, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"format\": \"errno\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 7f16f2ecfea7f0b6 */
+/* specc: sha256 7d759ad25dfcf47b */

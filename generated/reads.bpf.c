@@ -50,12 +50,6 @@ struct pt_regs {
 	got; \
 })
 
-/* Note that a value could not be read: the whole condition is false then. */
-static __always_inline void fail(int *failed, int this)
-{
-	*failed |= this;
-}
-
 char LICENSE[] SEC("license") = "GPL";
 
 /* Set before the load to record one process only, tasks of one name, or of a cgroup and those below it, which is put
@@ -136,12 +130,6 @@ struct {
 	__type(value, __u32);
 } reads_phases SEC(".maps");
 
-/* In one instruction, since threads that are in a uprobe preempt each other on a processor. */
-static __always_inline void add(volatile void *to, __u64 what)
-{
-	asm volatile("lock *(u64 *)(%0 + 0) += %1" : : "r"(to), "r"(what) : "memory");
-}
-
 /* One more hit that is in no cell: of a new key, for which the map had no room, unless the problem was another one; */
 static __always_inline void without_cell(__u32 probe, __u32 phase, long problem)
 {
@@ -149,15 +137,6 @@ static __always_inline void without_cell(__u32 probe, __u32 phase, long problem)
 
 	if (counts)
 		count(problem == -7 /* E2BIG */ ? &counts->full[phase & 1] : &counts->lost);
-}
-
-/* or one whose value could not be read. */
-static __always_inline void without_value(__u32 probe, __u32 phase)
-{
-	struct specc_counts *counts = bpf_map_lookup_elem(&reads_lost, &probe);
-
-	if (counts)
-		count(&counts->unread[phase & 1]);
 }
 
 /* The number of the highest bit that is set. */
@@ -283,7 +262,7 @@ int reads_reads_entry(struct pt_regs *ctx)
 }
 
 /* where: latency >= 1000 */
-static __always_inline int reads_reads_wanted(struct pt_regs *ctx, const struct reads_reads_entry *entry, __u64 now)
+static __always_inline int reads_reads_wanted(const struct reads_reads_entry *entry, __u64 now)
 {
 	int failed = 0;
 	__u64 arg_latency = held(now - entry->__entered);
@@ -309,7 +288,7 @@ int reads_reads(struct pt_regs *ctx)
 		miss(0); /* entered before the probe was there, or while it could not run */
 		return 0;
 	}
-	if (!reads_reads_wanted(ctx, entry, now)) {
+	if (!reads_reads_wanted(entry, now)) {
 		bpf_map_delete_elem(&reads_reads_calls, &frame);
 		return 0;
 	}
@@ -342,4 +321,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"latency\", \"at\": 24, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long long\", \"format\": \"duration\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 422d423eadb8f98b */
+/* specc: sha256 d864e70eaf0c3645 */

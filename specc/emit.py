@@ -74,6 +74,7 @@ def emit(program: Program) -> str:
             local_types=LocalTypes(h for p in program.probes for f in p.followings if f.relocated for h in f.hops),
             stacks=[w for w in STACKS if any(w in p.stacks for p in program.probes)],
             divides=any(p.condition.divides for p in _all(program) if p.condition),
+            fails=any(p.condition.fails for p in _all(program) if p.condition),
             limits=(limits := any(p.limit for p in program.probes)),
             hashes=limits or any(p.entry for p in program.probes),
             tests=any(p.condition for p in _all(program)),

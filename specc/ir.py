@@ -394,8 +394,9 @@ class Condition:
     """What is tested before there is an event; `text` is as the spec has it.
 
     `early` values are loaded and `first` tests are made before the capture's reads, whose results are in `statuses`; then
-    come the `late` values and the `rest`. The tests are C, made of the variables' names and of literals. `constants` are
-    the names in it whose values are out of the targets' BTF.
+    come the `late` values and the `rest`. The tests are C, made of the variables' names and of literals. `handed` are those
+    of "ctx", "entry" and "now" that it takes them from. `constants` are the names in it whose values are out of the
+    targets' BTF.
     """
 
     text: str
@@ -409,6 +410,8 @@ class Condition:
     rest: tuple[str, ...]
     texts: tuple[TestedText, ...]
     divides: bool
+    fails: bool
+    handed: tuple[str, ...]
     constants: tuple[tuple[str, int], ...] = ()
 
 
@@ -458,7 +461,16 @@ class Aggregate:
     @property
     def wide(self) -> bool:
         """Whether a sum is kept in two halves, so that it does not overflow."""
-        return self.function in ("sum", "avg") and self.value is not None and self.value.size == 8
+        return self.sums and self.value is not None and self.value.size == 8
+
+    @property
+    def sums(self) -> bool:
+        return self.function in ("sum", "avg")
+
+    @property
+    def fallible(self) -> bool:
+        """Whether the value can be one that was not read."""
+        return self.value is not None and (bool(self.value.status) or self.value.absent_bit is not None)
 
     @property
     def buckets(self) -> int:

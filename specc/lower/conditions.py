@@ -15,6 +15,7 @@ from specc.diagnostics import Location, Report, did_you_mean
 from specc.ir import (
     CONTEXT,
     FALLIBLE_CONTEXT,
+    Capture,
     Condition,
     ContextWord,
     Elapsed,
@@ -313,8 +314,22 @@ def condition(
     return Condition(
         probe.condition.text, f"{symbol}_wanted", tested.capture, tested.statuses, contexts, tuple(early), first,
         tuple(late), rest, tuple(texts), any("quotient(" in t or "remainder(" in t for t in first + rest),
-        asked.constants,
+        any("fail(" in t for t in first + rest), _handed([v.source for v in early + late], tested.capture), asked.constants,
     )  # fmt: skip
+
+
+def _handed(sources: Sequence[Source | None], capture: Capture) -> tuple[str, ...]:
+    """What of a program's own variables the sources are in."""
+    found = {"ctx"} if capture != Capture() else set()
+    for source in sources:
+        match source:
+            case Elapsed():
+                found |= {"entry", "now"}
+            case Saved():
+                found.add("entry")
+            case Register() | ContextWord() | Moving():
+                found.add("ctx")
+    return tuple(name for name in ("ctx", "entry", "now") if name in found)
 
 
 def _source(

@@ -814,7 +814,7 @@ static __always_inline int fields_done_text_1(__u64 from, __u64 *text, int *fail
 }
 
 /* where: startswith(node->name, "eth") && node->parts[1].label != "lo" */
-static __always_inline int fields_done_wanted(struct pt_regs *ctx, const struct fields_done_entry *entry)
+static __always_inline int fields_done_wanted(const struct fields_done_entry *entry)
 {
 	__u64 text[10];
 	int failed = 0;
@@ -844,7 +844,7 @@ int fields_done(struct pt_regs *ctx)
 		miss(1); /* entered before the probe was there, or while it could not run */
 		return 0;
 	}
-	if (!fields_done_wanted(ctx, entry)) {
+	if (!fields_done_wanted(entry)) {
 		bpf_map_delete_elem(&fields_done_calls, &frame);
 		return 0;
 	}
@@ -1097,7 +1097,7 @@ int fields_process_entry(struct pt_regs *ctx)
 }
 
 /* where: return->next == NULL || return->level & 1 */
-static __always_inline int fields_process_wanted(struct pt_regs *ctx, const struct fields_process_entry *entry)
+static __always_inline int fields_process_wanted(struct pt_regs *ctx)
 {
 	int failed = 0;
 	__u64 path_0 = 0;
@@ -1126,7 +1126,7 @@ int fields_process(struct pt_regs *ctx)
 		miss(2); /* entered before the probe was there, or while it could not run */
 		return 0;
 	}
-	if (!fields_process_wanted(ctx, entry)) {
+	if (!fields_process_wanted(ctx)) {
 		bpf_map_delete_elem(&fields_process_calls, &frame);
 		return 0;
 	}
@@ -1238,4 +1238,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"level\", \"at\": 68, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"status\": \"level_error\", \"place\": \"*rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 8327183f93598ce5 */
+/* specc: sha256 5f2beebf6714d415 */

@@ -50,12 +50,6 @@ struct pt_regs {
 	got; \
 })
 
-/* Note that a value could not be read: the whole condition is false then. */
-static __always_inline void fail(int *failed, int this)
-{
-	*failed |= this;
-}
-
 char LICENSE[] SEC("license") = "GPL";
 
 /* Set before the load to record one process only, tasks of one name, or of a cgroup and those below it, which is put
@@ -260,7 +254,7 @@ int limits_done_entry(struct pt_regs *ctx)
 }
 
 /* where: return < 0 */
-static __always_inline int limits_done_wanted(struct pt_regs *ctx, const struct limits_done_entry *entry)
+static __always_inline int limits_done_wanted(struct pt_regs *ctx)
 {
 	int failed = 0;
 	__s64 arg_return = held(ctx->ax);
@@ -290,7 +284,7 @@ int limits_done(struct pt_regs *ctx)
 		bpf_map_delete_elem(&limits_done_calls, &frame);
 		return 0;
 	}
-	if (!limits_done_wanted(ctx, entry)) {
+	if (!limits_done_wanted(ctx)) {
 		bpf_map_delete_elem(&limits_done_calls, &frame);
 		return 0;
 	}
@@ -339,4 +333,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 16, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 9535af2beb12475a */
+/* specc: sha256 88675d849fdbae54 */

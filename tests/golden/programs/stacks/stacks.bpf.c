@@ -57,12 +57,6 @@ struct pt_regs {
 	got; \
 })
 
-/* Note that a value could not be read: the whole condition is false then. */
-static __always_inline void fail(int *failed, int this)
-{
-	*failed |= this;
-}
-
 /* The parts of the kernel's structs that lead to the parent and the namespaces; CO-RE finds their offsets at load. */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct mm_struct {
@@ -326,7 +320,7 @@ int stacks_written_entry(struct pt_regs *ctx)
 }
 
 /* where: return < 0 */
-static __always_inline int stacks_written_wanted(struct pt_regs *ctx, const struct stacks_written_entry *entry)
+static __always_inline int stacks_written_wanted(struct pt_regs *ctx)
 {
 	int failed = 0;
 	__s64 arg_return = held(ctx->ax);
@@ -352,7 +346,7 @@ int stacks_written(struct pt_regs *ctx)
 		miss(1); /* entered before the probe was there, or while it could not run */
 		return 0;
 	}
-	if (!stacks_written_wanted(ctx, entry)) {
+	if (!stacks_written_wanted(ctx)) {
 		bpf_map_delete_elem(&stacks_written_calls, &frame);
 		return 0;
 	}
@@ -560,4 +554,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"user_stack\", \"at\": 28, \"as\": \"__u32\", \"role\": \"stack\", \"status\": \"user_stack_error\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 f5d2771dd5bf0100 */
+/* specc: sha256 56ac98a35505e03f */

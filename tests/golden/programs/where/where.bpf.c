@@ -498,7 +498,7 @@ int where_timed_entry(struct pt_regs *ctx)
 }
 
 /* where: latency >= 1000000 && ppid != 1 */
-static __always_inline int where_timed_wanted(struct pt_regs *ctx, const struct where_timed_entry *entry, __u64 now)
+static __always_inline int where_timed_wanted(const struct where_timed_entry *entry, __u64 now)
 {
 	int failed = 0;
 	__u32 own_ppid;
@@ -529,7 +529,7 @@ int where_timed(struct pt_regs *ctx)
 		miss(2); /* entered before the probe was there, or while it could not run */
 		return 0;
 	}
-	if (!where_timed_wanted(ctx, entry, now)) {
+	if (!where_timed_wanted(entry, now)) {
 		bpf_map_delete_elem(&where_timed_calls, &frame);
 		return 0;
 	}
@@ -647,4 +647,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"fd\", \"at\": 12, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"status\": \"registers_error\", \"place\": \"rdi of the process\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 416566b4b8378623 */
+/* specc: sha256 a2fccc26fae380f1 */
