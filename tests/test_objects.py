@@ -93,9 +93,8 @@ def test_the_kernel_loads_the_object(spec: Path, generated: Path) -> None:
     if not BPFFS.is_dir() or "bpf" not in _run("stat", "-f", "-c", "%T", BPFFS)[1]:
         pytest.skip(f"no bpf file system on {BPFFS}")
     text = (generated / f"{name}.bpf.c").read_text()
-    sections = tuple(
-        re.findall(r'^SEC\("((?:fentry|fexit|k\w*probe|k\w*syscall|u\w*probe)[^"]*)"\)', text, re.MULTILINE)
-    )
+    kinds = r"fentry|fexit|tp_btf|k\w*probe|k\w*syscall|u\w*probe"
+    sections = tuple(re.findall(rf'^SEC\("((?:{kinds})[^"]*)"\)', text, re.MULTILINE))
     if problem := _kernel_lacks(sections):
         pytest.skip(f"empty programs of these kinds do not load here either: {problem}")
     optional = 'SEC("?' in text
