@@ -413,6 +413,8 @@ def test_documented_examples(syntax: str, text: str, tmp_path: Path) -> None:
         spec_of(HEAD + text + PROBES, syntax)
         return
     spec_of(text, syntax)
+    for folder in ("btf", "include"):  # what the examples name
+        (tmp_path / folder).symlink_to(DOCS.parent.parent / "specs" / folder)
     (tmp_path / f"example.{syntax}").write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "specc", "check", str(tmp_path / f"example.{syntax}")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
