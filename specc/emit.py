@@ -71,7 +71,13 @@ def emit(program: Program) -> str:
             uses_registers=any(not p.by_words for p in _all(program)),
             moves=_moves(program),
             fetches=_fetches(program),
-            local_types=LocalTypes(h for p in program.probes for f in p.followings if f.relocated for h in f.hops),
+            local_types=LocalTypes(
+                h
+                for p in program.probes
+                for f in p.followings
+                if f.relocated
+                for h in (*f.hops, *(leaf.hop for leaf in f.leaves))
+            ),
             stacks=[w for w in STACKS if any(w in p.stacks for p in program.probes)],
             divides=any(p.condition.divides for p in _all(program) if p.condition),
             fails=any(p.condition.fails for p in _all(program) if p.condition),

@@ -235,7 +235,7 @@ class Read:
 @dataclass(frozen=True, slots=True)
 class PathNeed:
     """A path that a program follows in the kernel, for a loader to look at: from the argument, read as `start`, to the end
-    of the type `type` with `bit_width` bits, or to an array of `at_least` bytes. `roots` are the records that CO-RE looks
+    of the type `type` (no `text`: to the record that the argument points to) with `bit_width` bits, or to an array of `at_least` bytes. `roots` are the records that CO-RE looks
     for by name, one for each pointer that is followed."""
 
     field: str
@@ -248,6 +248,23 @@ class PathNeed:
     roots: tuple[CType, ...]
     optional: bool
 
+    @property
+    def said(self) -> str:
+        return f"{self.argument}->{self.text}" if self.text else f"*{self.argument}"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A member of a record that is read whole: `offset` bytes into it, of `size` bytes in all. `signed` is None where the
+    sign does not count, `step` how far its elements are apart when it is an array of more than one."""
+
+    hop: Hop
+    offset: int
+    size: int
+    signed: bool | None
+    step: int | None
+    several: bool  # an array
+
 
 @dataclass(frozen=True, slots=True)
 class Following:
@@ -257,7 +274,7 @@ class Following:
     of a bit-field whose type has as many, "memory" the `size` bytes that are there; or where to go on: "pointer" what is
     there, "address" where that is (at least `size` bytes). `users` tells of each hop whether it is read from a process. When `relocated`, offsets come from
     CO-RE, and the function looks whether size and sign are those that it was compiled for; `size` is 0 when any will do; `signed` is None when the sign
-    does not count, `element` when the end is an array's element.
+    does not count, `element` when the end is an array's element. `leaves` are the members of a record at the end.
     """
 
     symbol: str
@@ -271,6 +288,7 @@ class Following:
     signed: bool | None
     element: bool
     relocated: bool
+    leaves: tuple[Leaf, ...] = ()
 
     @property
     def most_bits(self) -> int:
@@ -301,6 +319,7 @@ class Fetch:
     path: Following | None = None
     absent_bit: int | None = None
     cleared: int = 0  # bytes of the member, of a path's end: a hop before it may fail
+    masks: tuple[tuple[int, int], ...] = ()  # of its words that hold padding
 
     @property
     def address(self) -> bool:

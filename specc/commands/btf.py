@@ -135,21 +135,23 @@ def _through(btf: Btf, probe: ProbeSpec) -> Iterator[str]:
     """The records that a probe's paths lead through. What is wrong with a path, the compiler tells."""
     from specc.btf.complete import completed_by
     from specc.btf.tracepoints import find_tracepoint
+    from specc.path import Path as Steps
     from specc.path import root_key, walk
     from specc.spec import TRACEPOINT
 
     assert probe.function is not None
     name = probe.function.text
-    paths = [(a.name, a.path, a.type) for a in probe.args or () if a.path is not None]
-    paths += [(n, p, None) for n, p in probe.condition.paths] if probe.condition is not None else []
+    args = [a for a in probe.args or () if a.path is not None or a.deref]
+    paths = [(a.name, a.path or Steps("", a.where, ()), a.type, a.deref) for a in args]
+    paths += [(n, p, None, False) for n, p in probe.condition.paths] if probe.condition is not None else []
     for prototype in (find_tracepoint(btf, name) if probe.kind == TRACEPOINT else btf.find(name)) if paths else ():
         types = {"return": prototype.result} | {p.name: p.type for p in prototype.parameters if p.name}
-        for argument, path, read_as in paths:
+        for argument, path, read_as, deref in paths:
             start = types.get(argument) if read_as is None else btf.type_named(read_as.text)
             if start is None:
                 continue
             try:
-                hops = walk(start, path, completed_by(btf)).hops
+                hops = walk(start, path, completed_by(btf), whole=deref).hops
             except Stop:
                 continue
             for kind, tag in (root_key(hop.root) for hop in hops):

@@ -15,7 +15,7 @@ from specc.lower.captures import Wanted
 from specc.lower.event import storage
 from specc.lower.memory import Behind, behind, unknown_behind, wants_memory
 from specc.lower.nouns import LATENCY, RETURN, RETURN_FIELD, Resolved, Value, has_plain_char
-from specc.lower.paths import led_to, path_end, room
+from specc.lower.paths import as_path, led_to, path_end, room
 from specc.lower.shown import agreed_type, shown
 from specc.noun import replace
 from specc.place import STACK, Argument, Piece, argument_names, place_text
@@ -152,6 +152,7 @@ def _value(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, report: Report
     if argument.size == 0:
         report.error("SP306", f"`{spec.name}` has no bytes: `{spell(argument.type)}` is empty", spec.where)
         return None
+    spec = as_path(spec, argument.type)
     if spec.path is not None:
         return _along_path(probe, spec, argument.type, known, report)
     if wants_memory(spec):
@@ -367,6 +368,7 @@ def _checked_return(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, repor
         code, message, hint = problem
         report.error(code, message, spec.where, help=hint)
         return None
+    spec = as_path(spec, known.prototype.result)
     if spec.path is not None and not known.placement.result.memory:
         return _along_path(probe, spec, known.prototype.result, known, report)
     if wants_memory(spec) and not known.placement.result.memory:

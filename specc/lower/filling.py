@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from specc.diagnostics import Report
 from specc.ir import (
+    ALL_BITS,
     CONTEXT,
     FALLIBLE_CONTEXT,
     Constant,
@@ -29,6 +30,7 @@ from specc.lower.nouns import RETURN, RETURN_FIELD, Value
 from specc.lower.section import section
 from specc.lower.stacks import space_field, stack_fields
 from specc.noun import replace
+from specc.prototype import Record, bare, size_of
 from specc.spec import ProbeSpec, Spec
 
 # An entry is copied through the stack, beside its key and the local slots.
@@ -78,9 +80,18 @@ def fetches_of(
                 if value.behind.path is not None and value.behind.path.need.optional
                 else None,
                 cleared=field.size if value.behind.path is not None and value.behind.kind == "object" else 0,
+                masks=_masks(value) if isinstance(bare(value.type), Record) else (),
             )
         )
     return tuple(found)
+
+
+def _masks(value: Value) -> tuple[tuple[int, int], ...]:
+    """The words of a record that hold padding, but for what follows its end, which is clear."""
+    tail = -size_of(value.type) % 8
+    ends = len(value.storage.masks) - 1
+    words = ((i, m, ALL_BITS >> 8 * (tail if i == ends else 0)) for i, m in enumerate(value.storage.masks))
+    return tuple((i, mask) for i, mask, all_bits in words if mask != all_bits)
 
 
 def unfailing(event: Event, now: Captured) -> list[Store]:

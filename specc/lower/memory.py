@@ -119,9 +119,9 @@ def _object(spec: ArgumentSpec, pointer: Pointer, user: bool, where: Location, r
     target = bare(pointer.target)
     if isinstance(target, Int | Enum | Pointer | Float) and 0 < size_of(target) <= 8:
         return Behind("object", pointer.target, size_of(target), user)
-    why = "has a layout that may differ where the probe runs" if isinstance(target, Record) else "is no number"
-    if isinstance(target, Void | Function):
-        why = "has no size"
+    why = "has no size" if isinstance(target, Void | Function) else "is no number"
+    if isinstance(target, Record) and spec.type is not None:
+        why = "is read whole only as what it is declared to be, without `type`"
     report.error(
         "SP260",
         f"`deref` records what is behind `{spec.name}`, and `{spell(pointer.target)}` {why}",

@@ -15,11 +15,12 @@ from specc.diagnostics import Report, Stop, stop
 from specc.fit import walk_difference
 from specc.ir import ADDRESSES, ALL_BITS, Following, PathNeed
 from specc.lower.event import Storage, array_storage, storage
-from specc.lower.memory import Behind, behind, wants_memory
+from specc.lower.memory import Behind, behind, is_user, wants_memory
 from specc.lower.nouns import RETURN, Elsewhere, Resolved, Value, has_plain_char
 from specc.lower.shown import agreed_type
+from specc.lower.wholes import check_whole, leaves
 from specc.noun import dataclass, replace
-from specc.path import Complete, Walk, walk
+from specc.path import Complete, Path, Walk, walk
 from specc.place import argument_names
 from specc.prototype import (
     Array,
@@ -64,6 +65,20 @@ def path_end(probe: ProbeSpec, spec: ArgumentSpec, declared: CType, known: Resol
             starts.append(Start(other.target, theirs, other.complete))
     end = follow(spec, probe, starts, known.prototype, names, report)
     return end if end is not None and _check_end(spec, end, known, report) else None
+
+
+def as_path(spec: ArgumentSpec, declared: CType) -> ArgumentSpec:
+    """`deref` of a pointer to a record is a path without steps."""
+    pointer = bare(decay(declared))
+    if spec.path is not None or not _alone(spec) or spec.type is not None:
+        return spec
+    if not isinstance(pointer, Pointer) or not isinstance(bare(pointer.target), Record):
+        return spec
+    return replace(spec, path=Path("", spec.option_where["deref"], ()))
+
+
+def _alone(spec: ArgumentSpec) -> bool:
+    return spec.deref and spec.string is None and spec.bytes is None
 
 
 def led_to(spec: ArgumentSpec, pointer: Value, end: Behind) -> Value:
@@ -161,7 +176,7 @@ def follow(
 def said(spec: ArgumentSpec) -> str:
     """The path as C has it from the argument on."""
     assert spec.path is not None
-    return f"{spec.name}->{spec.path.text}"
+    return f"{spec.name}->{spec.path.text}" if spec.path.text else spec.name
 
 
 def _walk_all(spec: ArgumentSpec, starts: Sequence[Start], report: Report) -> tuple[Walk, list[CType]] | None:
@@ -173,7 +188,7 @@ def _walk_all(spec: ArgumentSpec, starts: Sequence[Start], report: Report) -> tu
         if start.complete is None:
             raise stop("SP265", f"nothing here says what `{spell(start.type)}` has", spec.path.where)
         try:
-            walks.append((start, walk(start.type, spec.path, start.complete, spec.name)))
+            walks.append((start, walk(start.type, spec.path, start.complete, spec.name, whole=_alone(spec))))
         except Stop as problem:
             if problem.diagnostic.code != "SP264":
                 raise  # what is not known is not missing
@@ -231,6 +246,14 @@ def _end(
             raise stop(
                 "SP260", f"`{option}` is for pointers, and `{said(spec)}` is a bit-field", spec.option_where[option]
             )
+        if isinstance(ends, Record) and spec.deref:
+            if walked.last.accesses:
+                raise stop(
+                    "SP260", f"`deref` is for pointers, and `{said(spec)}` is `{spell(walked.type)}`",
+                    spec.option_where["deref"], help="leave it out to record the struct",
+                )  # fmt: skip
+            users = (*users[:-1], is_user(spec, probe, Pointer(walked.last.root)))
+            return _whole(spec, probe, walked, users)
         if isinstance(ends, Array | Record):
             return _in_place(what, probe, walked, ends, users, prototype, names, report)
         found = behind(what, probe, walked.type, prototype, names, report)
@@ -298,13 +321,21 @@ def _value(spec: ArgumentSpec, probe: ProbeSpec, walked: Walk, users: tuple[bool
                 help="say how much with `bytes` or `string`",
             )  # fmt: skip
         case Record():
-            raise stop(
-                "SP266", f"`{said(spec)}` is `{spell(ctype)}`, and a whole struct behind a pointer is not supported yet", where,
-                help="name a member of it",
-            )  # fmt: skip
+            return _whole(spec, probe, walked, users)
         case _:
             raise stop("SP266", f"`{said(spec)}` is `{spell(ctype)}`, which is no value that can be recorded", where)
     return Behind("object", ctype, size_of(ends), users[-1], path=path)
+
+
+def _whole(spec: ArgumentSpec, probe: ProbeSpec, walked: Walk, users: tuple[bool, ...]) -> Behind:
+    """The record that is at the end."""
+    assert spec.path is not None
+    what = f"*{said(spec)}" if spec.deref else said(spec)
+    check_whole(walked.type, what, spec.path.where)
+    path = _following(probe, spec, walked, users, "memory", "void", size_of(walked.type), None)
+    if path.relocated:
+        path = replace(path, leaves=leaves(walked.last, what, spec.path.where))
+    return Behind("object", walked.type, size_of(walked.type), users[-1], path=path)
 
 
 def _is_plain(array: Array) -> bool:
@@ -324,12 +355,12 @@ def _following(
     signed: bool | None,
 ) -> Following:  # fmt: skip
     # CO-RE tells the sign of members, and not of an array's elements (relo_core.c, bpf_core_calc_field_relo).
-    element = walked.last.accesses[-1].name is None
+    element = bool(walked.last.accesses) and walked.last.accesses[-1].name is None
     need = PathNeed(
         spec.field, spec.name.partition("->")[0], walked.path.text, walked.start, walked.type, walked.last.bit_width,
         size if end == "address" else None, tuple(hop.root for hop in walked.hops), spec.optional,
     )  # fmt: skip
     return Following(
-        f"follow_{probe.name.text}_{spec.field.removeprefix('__')}", f"{need.argument}->{need.text}", need, walked.hops, users, end, c_type,
+        f"follow_{probe.name.text}_{spec.field.removeprefix('__')}", need.said, need, walked.hops, users, end, c_type,
         size, None if element else signed, element, probe.kind in KERNEL_KINDS,
     )  # fmt: skip

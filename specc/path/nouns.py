@@ -49,7 +49,7 @@ class Access:
 class Hop:
     """From a pointer to a record `root`, which is followed, to what is `bit_offset` into it, of the type `type`.
 
-    `bit_width` is set of a bit-field. `user` says that the pointer is declared to lead to a process's memory.
+    Without accesses it leads to the record itself. `bit_width` is set of a bit-field. `user` says that the pointer is declared to lead to a process's memory.
     """
 
     root: CType

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from specc.diagnostics import did_you_mean, stop
+from specc.noun import replace
 from specc.path.nouns import Access, Complete, Hop, Path, Step, Walk
 from specc.prototype import (
     Array,
@@ -33,11 +34,16 @@ from specc.prototype import (
 _MOST_LISTED: Final = 24
 
 
-def walk(start: CType, path: Path, complete: Complete, what: str = "") -> Walk:
-    """The walk from a value of the type `start`, which is called `what`. Raises Stop: SP264, SP265."""
+def walk(start: CType, path: Path, complete: Complete, what: str = "", *, whole: bool = False) -> Walk:
+    """The walk from a value of the type `start`, which is called `what`. Raises Stop: SP264, SP265.
+
+    With `whole`, a pointer to a record at the end is followed too; only then may the path have no steps.
+    """
     walker = _Walker(decay(start), complete, what)
     for step in path.steps:
         walker.take(step)
+    if whole:
+        walker.land(path)
     walker.close()
     return Walk(path, start, walker.inside, tuple(walker.hops))
 
@@ -79,9 +85,7 @@ class _Walker:
     def member(self, step: Step, name: str) -> None:
         pointer = bare(self.type)
         if isinstance(pointer, Pointer):
-            self.close()
-            self.root, self.user = pointer.target, _is_users(pointer.target)
-            self.type, self.accesses, self.bits, self.width = pointer.target, [], 0, None
+            self.follow(pointer)
         inner = bare(self.type)
         if not isinstance(inner, Record):
             raise stop(
@@ -106,6 +110,25 @@ class _Walker:
         self.type = member.type
         self.accesses.append(Access(name, None, member.type))
         self.said = f"{self.said}{'->' if isinstance(pointer, Pointer) else '.'}{name}" if self.said else name
+
+    def follow(self, pointer: Pointer) -> None:
+        self.close()
+        self.root, self.user = pointer.target, _is_users(pointer.target)
+        self.type, self.accesses, self.bits, self.width = pointer.target, [], 0, None
+
+    def land(self, path: Path) -> None:
+        """To the record that a pointer at the end leads to, with its members."""
+        pointer = bare(self.type)
+        if not isinstance(pointer, Pointer) or not isinstance(bare(pointer.target), Record):
+            return
+        self.follow(pointer)
+        record = self.complete(self.type)
+        if isinstance(record, str):
+            raise stop(
+                "SP265", f"the members of `{spell(self.type)}`, which `{self.said}` leads to, are not known: {record}",
+                path.where,
+            )  # fmt: skip
+        self.type = _with(self.type, record)
 
     def element(self, step: Step, index: int) -> None:
         array = bare(self.type)
@@ -179,6 +202,15 @@ def _why_no_members(kind: CType, *, first: bool) -> str | None:
             return "it is code"
         case _:
             return "only structs and unions have members"
+
+
+def _with(ctype: CType, record: Record) -> CType:
+    """The type, with the record itself where it is only named."""
+    match ctype:
+        case Qualified(target=target) | Typedef(target=target):
+            return replace(ctype, target=_with(target, record))
+        case _:
+            return record
 
 
 def _is_users(ctype: CType) -> bool:

@@ -15,17 +15,20 @@ from specc.describe import ProbeDescription
 from specc.diagnostics import Stop
 from specc.fit import end_difference, roots_difference
 from specc.ir import PathNeed
-from specc.path import Complete, parse_path, walk
+from specc.path import Complete, Path, parse_path, walk
+from specc.prototype import Record, bare
 
 
 def problems(probe: ProbeDescription, complete: Complete) -> tuple[str, ...]:
     found = ((need, _problem(need, complete)) for need in probe.paths)
-    return tuple(f"`{need.argument}->{need.text}`: {why}" for need, why in found if why is not None)
+    return tuple(f"`{need.said}`: {why}" for need, why in found if why is not None)
 
 
 def _problem(need: PathNeed, complete: Complete) -> str | None:
     try:
-        walked = walk(need.start, parse_path(need.text, None), complete, need.argument)
+        path = parse_path(need.text, None) if need.text else Path("", None, ())
+        whole = isinstance(bare(need.type), Record)
+        walked = walk(need.start, path, complete, need.argument, whole=whole)
     except Stop as problem:
         missing = problem.diagnostic.code == "SP264"
         return None if missing and need.optional else problem.diagnostic.message
