@@ -24,6 +24,9 @@ _FILE: Final = [
     {"file": {"field": "f_inode->i_ctime_sec", "as": "changed", "optional": True}},
     {"file": {"field": "f_inode->i_sb->s_id", "as": "system"}},
     {"file": {"field": "f_flags", "as": "flags"}},
+    {"file": {"field": "f_path", "as": "path"}},
+    {"file": {"field": "f_path.dentry", "as": "dentry"}},
+    {"file": {"field": "f_path.mnt", "as": "mount"}},
 ]
 PROBES: Final[tuple[Mapping[str, Any], ...]] = (
     {"name": "opened", "kprobe": "security_file_open", "args": _FILE, "where": "file->f_inode->i_size == 12345"},
@@ -45,9 +48,14 @@ PROBES: Final[tuple[Mapping[str, Any], ...]] = (
         {"p": {"field": "real_parent->tgid", "as": "parent"}},
         {"p": {"field": "tgid", "as": "child"}},
         {"p": {"field": "signal->rlim[3].rlim_cur", "as": "stack"}},
+        {"p": {"field": "signal->rlim[3]", "as": "limit"}},
         {"p": {"field": "real_parent->comm", "string": 6, "as": "cut"}},
         {"p": {"field": "real_parent->mm->exe_file->f_path.dentry->d_name.name", "string": 16, "as": "program"}},
      ]},
+    {"name": "asked", "kprobe": "security_inode_getattr", "args": [
+        {"path": {"deref": True, "as": "whole"}}, {"path": {"field": "dentry", "as": "entry"}},
+        {"path": {"field": "mnt", "as": "mount"}},
+     ], "where": "path->dentry->d_inode->i_size == 12345"},
 )  # fmt: skip
 
 
@@ -61,6 +69,10 @@ def check(series: str, events: Events, facts: Mapping[str, Any]) -> None:
     for event in (*again, events["done"][-1], events["quick"][-1]):
         assert {k: event[k] for k in file} == file, event
         assert event["flags"] & 0o3 == 0 and event["changed"] == changed, event
+        assert event["path"] == {"mnt": event["mount"], "dentry": event["dentry"]} and event["dentry"] > 1 << 63, event
+    (asked,) = events["asked"]
+    assert asked["whole"] == {"mnt": asked["mount"], "dentry": asked["entry"]}
+    assert {asked["entry"], asked["mount"]} == {again[0]["dentry"], again[0]["mount"]}
     assert [e["size"] for e in events["done"]] == [0, 12345]
     assert [e["return"] for e in events["done"]] == [0, 0]
     assert len(events["quick"]) == 2
@@ -70,5 +82,6 @@ def check(series: str, events: Events, facts: Mapping[str, Any]) -> None:
     assert {k: sent[k] for k in wanted} == wanted
     (woken,) = events["woken"]
     wanted = {"name": "triggers", "parent": facts["result"], "child": facts["child"], "stack": facts["stack"],
+              "limit": {"rlim_cur": facts["stack"], "rlim_max": (1 << 64) - 1},
               "cut": "trigg", "cut_truncated": True, "program": "triggers"}  # fmt: skip
     assert {k: woken[k] for k in wanted} == wanted
