@@ -23,6 +23,7 @@ from specc.ir import (
     FALLIBLE_CONTEXT,
     STACKS,
     Aggregate,
+    Bits,
     Condition,
     Constant,
     ContextWord,
@@ -113,7 +114,7 @@ def _moves(program: Program) -> frozenset[str]:
         wanted += [source for c in captures for f in c.fetches for source in (f.pointer, f.size)]
         if probe.condition is not None:
             wanted += [v.source for v in (*probe.condition.early, *probe.condition.late)]
-        sources = [s for s in wanted if isinstance(s, Moving)]
+        sources = [s for s in (w.word if isinstance(w, Bits) else w for w in wanted) if isinstance(s, Moving)]
         found |= {"kprobe"} if not probe.by_words else set()
         found |= {"register" for s in sources if not s.context}
         found |= {"stack" for s in sources if not s.context and not s.register}
@@ -363,6 +364,7 @@ def _environment() -> Environment:
         word=lambda s: isinstance(s, ContextWord),
         saved=lambda s: isinstance(s, Saved),
         moving=lambda s: isinstance(s, Moving),
+        bits=lambda s: isinstance(s, Bits),
         now=lambda s: isinstance(s, Now),
         elapsed=lambda s: isinstance(s, Elapsed),
         setting=lambda s: isinstance(s, Setting),

@@ -153,6 +153,16 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
+class Bits:
+    """Some bits of a word: it is shifted to the left and then to the right, with its sign or without."""
+
+    word: Source
+    left: int
+    right: int
+    signed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Constant:
     """A value known when the program is compiled."""
 
@@ -196,7 +206,7 @@ class Elapsed:
     since: str
 
 
-Source: TypeAlias = Register | StackSlot | ContextWord | Saved | Constant | Moving | Setting | Now | Elapsed
+Source: TypeAlias = "Register | StackSlot | ContextWord | Saved | Bits | Constant | Moving | Setting | Now | Elapsed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +360,7 @@ class PlaceConstant:
     """Where one argument is, for a loader to set: a __u32 per eightbyte of it, `offset` bytes into the constants.
 
     Each is a code of `specc.place`; `values` are those of the first target. `argument` is the prototype's name of it.
+    Of a struct by value, `part` is the number of the one eightbyte that is wanted; None for all of it.
     """
 
     member: str
@@ -360,6 +371,7 @@ class PlaceConstant:
     optional: bool
     any_type: bool
     type: CType
+    part: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,7 @@ class _Reader:
             row.get("optional") is True,
             row.get("any_type") is True,
             self._type(row.get("type")),
+            None if row.get("part") is None else _size(row, "part"),
         )
 
     def _declaration(self, value: Json) -> Prototype:

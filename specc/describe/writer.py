@@ -156,6 +156,7 @@ def _places(at: Places, types: _Types) -> Json:
             "array": c.count is not None or None,
             "optional": c.optional or None,
             "any_type": c.any_type or None,
+            "part": c.part,
         }
         for c in at.constants
     ]

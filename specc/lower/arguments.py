@@ -13,6 +13,7 @@ from specc.diagnostics import Report, Stop, did_you_mean
 from specc.ir import ADDRESSES
 from specc.lower.captures import Wanted
 from specc.lower.event import storage
+from specc.lower.members import into, is_by_value, member
 from specc.lower.memory import Behind, behind, unknown_behind, wants_memory
 from specc.lower.nouns import LATENCY, RETURN, RETURN_FIELD, Resolved, Value, has_plain_char
 from specc.lower.paths import as_path, led_to, path_end, room
@@ -201,6 +202,8 @@ def _memory_value(
 
 def _along_path(probe: ProbeSpec, spec: ArgumentSpec, declared: CType, known: Resolved, report: Report) -> Value | None:
     """What the path from an argument, or from the result, leads to."""
+    if is_by_value(declared) and spec.type is None:
+        return _in_struct(probe, spec, declared, known, report)
     end = path_end(probe, spec, declared, known, report)
     if end is None or not _check_size(probe, spec, end, known, report):
         return None
@@ -208,6 +211,39 @@ def _along_path(probe: ProbeSpec, spec: ArgumentSpec, declared: CType, known: Re
         return led_to(spec, _return_value(probe, known, spec), end)
     argument = known.placement.arguments[argument_names(known.placement).index(spec.name)]
     return led_to(spec, _argument_value(probe, spec.name, argument, known, spec), end)
+
+
+def _in_struct(probe: ProbeSpec, spec: ArgumentSpec, declared: CType, known: Resolved, report: Report) -> Value | None:
+    """A member of a struct by value, or what a path leads to from a pointer in it."""
+    assert spec.path is not None
+    if spec.name == RETURN and known.placement.result.memory:
+        report.error(
+            "SP266", f"`{known.prototype.name}` returns `{spell(declared)}` in memory, and a path from there is not supported",
+            spec.path.where, help="record `return` whole: its members are in the record",
+        )  # fmt: skip
+        return None
+    try:
+        inside, rest = into(declared, spec.path, known.complete, spec.name)
+    except Stop as problem:
+        report.diagnostics.append(problem.diagnostic)
+        return None
+    if spec.name == RETURN:
+        whole = _return_value(probe, known, spec)
+    else:
+        argument = known.placement.arguments[argument_names(known.placement).index(spec.name)]
+        whole = _argument_value(probe, spec.name, argument, known, spec)
+    value = member(whole, inside, f"{spec.name}.{spec.path.text}")
+    if rest is not None:
+        end = path_end(probe, replace(spec, path=rest), inside.type, known, report, everywhere=True)
+        if end is None or not _check_size(probe, spec, end, known, report):
+            return None
+        return led_to(replace(spec, path=rest), value, end)
+    if wants_memory(spec):
+        return _memory_value(probe, spec, inside.type, value, known, report)
+    if spec.memory is not None:
+        report.error("SP261", "`memory` says whose memory is copied, and none is", spec.option_where["memory"])
+        return None
+    return value if _check_options(spec, inside.type, known, report) else None
 
 
 def _check_size(probe: ProbeSpec, spec: ArgumentSpec, found: Behind, known: Resolved, report: Report) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from specc.ir import ALL_BITS, Capture, Constant, ContextWord, Moving, Read, Register, Source, StackSlot, Store
+from specc.ir import ALL_BITS, Bits, Capture, Constant, ContextWord, Moving, Read, Register, Source, StackSlot, Store
 from specc.lower.event import Storage
 from specc.noun import dataclass, replace
 from specc.place import SMALL, STACK, Piece
@@ -29,7 +29,7 @@ class Wanted:
     With `at`, the name of the constants, the place is told to the program when it is loaded.
 
     `copied` says that these words cannot be loaded one by one. `memory` is set for a value that a register points to (a
-    result returned in memory): the pt_regs member.
+    result returned in memory): the pt_regs member. With `part`, the place is that of one eightbyte.
     """
 
     name: str
@@ -41,6 +41,21 @@ class Wanted:
     comment: str = ""
     copied: bool = False
     at: str = ""
+    part: Part | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is wanted of a struct by value: of its eightbyte `number` some bits, shifted to the left, then to the right."""
+
+    number: int
+    left: int
+    right: int
+    signed: bool
+    width: int | None  # of a bit-field
+
+    def of(self, word: Source) -> Source:
+        return Bits(word, self.left, self.right, self.signed) if self.left or self.right else word
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +144,8 @@ def capture_moving(values: Sequence[Wanted], window: Window, loose: frozenset[st
                 )
                 for i in range(len(wanted.storage.masks))
             ]
+            if wanted.part is not None:
+                words = [wanted.part.of(words[0])]
             if wanted.name in loose:
                 loose_words[wanted.name] = words[0]
             else:
@@ -178,6 +195,8 @@ def capture(values: Sequence[Wanted], where: Slots = STACK_SLOTS, *, loose: froz
         # A value on the stack is whole there, and in one piece, so one status covers it.
         status_of[wanted.name] = slot_status[slots[0]] if slots else None
         words = _words(wanted, slot_index, where.array)
+        if wanted.part is not None:
+            words = [wanted.part.of(words[0])]
         if wanted.name in loose:
             loose_words[wanted.name] = words[0]
         else:

@@ -16,6 +16,7 @@ from specc.ir import (
     CONTEXT,
     FALLIBLE_CONTEXT,
     Capture,
+    Bits,
     Condition,
     ContextWord,
     Elapsed,
@@ -101,8 +102,10 @@ class _Names:
         variable = f"path_{len(self.paths)}"
         spec = ArgumentSpec(name, where, f"__{variable}", None, False, None, {}, path=path)
         value = select_one(self.probe, spec, self.known, self.report)
-        if value is None or value.behind is None or value.behind.path is None:
+        if value is None:
             return None
+        if value.behind is None or value.behind.path is None:
+            return self.in_struct(variable, whole, spec, value)
         following, kind = value.behind.path, bare(value.type)
         what = f"`{spell(value.type)}`"
         if isinstance(kind, Array):
@@ -123,6 +126,21 @@ class _Names:
         if user:
             self.users.add(variable)
         self.values[variable] = replace(value, behind=replace(value.behind, path=following))
+        self.paths[whole] = meaning
+        return meaning
+
+    def in_struct(self, variable: str, whole: str, spec: ArgumentSpec, value: Value) -> Meaning:
+        """A member of a struct by value, which is as near as its argument."""
+        assert value.wanted is not None and value.wanted.part is not None
+        meaning = _of_type(variable, value.type, value.type, text=_leads_to_bytes(bare(value.type)))
+        width = value.wanted.part.width
+        if width is not None and width < 32:
+            meaning = replace(meaning, type=IntType(4, True))  # as above
+            form = replace(value.storage, c_type="__s32")
+            value = replace(value, storage=form, wanted=replace(value.wanted, storage=form))
+        if is_user(spec, self.probe, value.type):
+            self.users.add(variable)
+        self.values[variable] = value
         self.paths[whole] = meaning
         return meaning
 
@@ -352,6 +370,8 @@ def _source(
 
 def _at_hand(source: Source) -> bool:
     match source:
+        case Bits(word=word):
+            return _at_hand(word)
         case Register() | Saved() | Elapsed():
             return True
         case ContextWord(copied=copied):

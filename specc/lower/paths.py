@@ -52,15 +52,18 @@ class Start:
     complete: Complete | None
 
 
-def path_end(probe: ProbeSpec, spec: ArgumentSpec, declared: CType, known: Resolved, report: Report) -> Behind | None:
-    """What the path from an argument, or from the result, leads to; None after a finding."""
+def path_end(
+    probe: ProbeSpec, spec: ArgumentSpec, declared: CType, known: Resolved, report: Report, *, everywhere: bool = False
+) -> Behind | None:
+    """What the path from an argument, or from the result, leads to; None after a finding. `everywhere` says that it begins at
+    this type on all targets: at a member of a struct by value, which is the same on all of them."""
     start = _path_start(spec, declared, known, report)
     if start is None:
         return None
     names = argument_names(known.placement)
     starts = [Start(known.target, start, known.complete)]
     for other in known.elsewhere:
-        theirs = start if spec.type is not None else _type_of(spec.name, other)
+        theirs = start if everywhere or spec.type is not None else _type_of(spec.name, other)
         if theirs is not None:
             starts.append(Start(other.target, theirs, other.complete))
     end = follow(spec, probe, starts, known.prototype, names, report)
@@ -227,11 +230,7 @@ def _end(
 ) -> Behind | None:
     assert spec.path is not None
     what = replace(spec, name=said(spec))
-    if walked.inside is not None:
-        raise stop(
-            "SP266", f"`{spec.name}` is a struct by value, and a path from one is not supported yet", spec.path.where,
-            help="record it whole: its members are in the record",
-        )  # fmt: skip
+    assert walked.inside is None, "a path from a struct by value begins at a pointer in it"
     kernel = probe.kind in KERNEL_KINDS
     ends = bare(walked.type)
     if kernel and isinstance(ends, Array) and walked.last.accesses[-1].name is None:

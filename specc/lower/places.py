@@ -29,6 +29,7 @@ from specc.place import (
     trampoline_codes,
     window_of,
 )
+from specc.prototype import size_of
 from specc.spec import TRACEPOINT, WORD_KINDS, ProbeSpec
 
 # So many slots more than any target needs are copied where a kernel, unknown when the program was compiled, needs them;
@@ -101,12 +102,15 @@ def _on(
     codes: dict[str, tuple[int, ...]] = {}
     for value in movable:
         assert value.wanted is not None
-        eightbytes = len(value.wanted.storage.masks)
+        part = value.wanted.part
+        eightbytes = len(value.wanted.storage.masks) if part is None else (size_of(value.declared) + 7) // 8
         if value.argument == RETURN and not value.entry:
             codes[value.name] = trampoline_codes(placement, None, eightbytes)
         else:
             position = names.index(value.argument) if value.argument in names else None
             codes[value.name] = argument_codes(placement, position, eightbytes, words=trampoline)
+        if part is not None:
+            codes[value.name] = codes[value.name][part.number : part.number + 1]
     first, length = (0, 0) if trampoline else window_of([codes[v.name] for v in movable if _small(v)])
     optional = [v for v in values if v.optional]
     absent = sum(1 << i for i, v in enumerate(optional) if v.argument not in names)
@@ -128,7 +132,15 @@ def _places(
         count = len(codes) if value.wanted.storage.count is not None and _small(value) else None
         constants.append(
             PlaceConstant(
-                value.name, value.argument, codes, count, offset, value.optional, value.any_type, value.declared
+                value.name,
+                value.argument,
+                codes,
+                count,
+                offset,
+                value.optional,
+                value.any_type,
+                value.declared,
+                value.wanted.part.number if value.wanted.part is not None else None,
             )
         )
         offset += 4 * len(codes)

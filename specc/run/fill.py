@@ -75,7 +75,9 @@ def fill(probe: ProbeDescription, theirs: Prototype) -> Filled:
         return Filled({}, probe.event, tuple(misfits))
     codes = {c.member: _codes(c, placement, found.positions, by_words=by_words) for c in at.constants}
     first, length = (
-        (0, 0) if by_words else window_of([codes[c.member] for c in at.constants if _eightbytes(c) <= SMALL])
+        (0, 0)
+        if by_words
+        else window_of([codes[c.member] for c in at.constants if c.part is not None or _eightbytes(c) <= SMALL])
     )
     if length > 8 * at.slots:
         text = f"{length} bytes of the stack must be copied, and this was compiled to copy {8 * at.slots}"
@@ -107,8 +109,10 @@ def _codes(
 ) -> tuple[int, ...]:
     eightbytes = _eightbytes(constant)
     if constant.argument == RETURN:
-        return trampoline_codes(placement, None, eightbytes)
-    return argument_codes(placement, positions[constant.argument], eightbytes, words=by_words)
+        codes = trampoline_codes(placement, None, eightbytes)
+    else:
+        codes = argument_codes(placement, positions[constant.argument], eightbytes, words=by_words)
+    return codes if constant.part is None else codes[constant.part : constant.part + 1]
 
 
 def _there(field: Field, at: Places, positions: Mapping[str, int | None]) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from specc.describe import ProbeDescription
 from specc.diagnostics import Diagnostic, Location, Report, Severity, Stop
 from specc.elf import NotElf
+from specc.fit import RETURN
 from specc.ir import Role
 from specc.locate import UserPlace
 from specc.place import argument_names, place_text
@@ -79,18 +80,23 @@ def _problems(probe: ProbeDescription, place: UserPlace) -> list[tuple[str, tupl
         return [
             (f"`{symbol}` is declared differently in `{place.path}`: {different[0]}", (*different[1:], *both, *ids))
         ]
-    fields = [f for f in probe.event.fields if f.role is Role.VALUE]
-    # Without `args` in the spec, fields are called as the arguments are; with them, they are in their order.
-    named = {f.record_key: f.place for f in fields}
-    same_order = len(fields) == len(probe.used)
-    read = {u: f.place for u, f in zip(probe.used, fields, strict=True)} if same_order else named
-    # What a condition tests and what says a size is in no field. A program reads it where the ABI has it, unless the places
-    # came from a file with debug information, which is not this one.
     by_abi = found.subprogram.by_abi(ours)
-    for name, argument in zip(argument_names(by_abi), by_abi.arguments, strict=True):
-        if name in probe.used and name not in read:
-            read[name] = place_text(argument.pieces) if built is None else "where the other file had it"
+    read = {n: place_text(a.pieces) for n, a in zip(argument_names(by_abi), by_abi.arguments, strict=True)}
+    if built is not None:
+        read = {n: _places_compiled_in(probe).get(n, "where the other file had it") for n in read}
+    read = {n: read.get(n, "") for n in probe.used if n in read or n == RETURN}
     elsewhere = moved(ours, found.subprogram, read)
     if not elsewhere:
         return []
     return [(f"arguments of `{symbol}` are elsewhere in `{place.path}`: {elsewhere[0]}", (*elsewhere[1:], *ids))]
+
+
+def _places_compiled_in(probe: ProbeDescription) -> dict[str, str]:
+    """Where the program reads its arguments, as far as fields tell: those that paths lead to, those that are called like the
+    argument; and all, where there are as many, since they are in the arguments' order."""
+    fields = [f for f in probe.event.fields if f.role is Role.VALUE]
+    found = {f.record_key: f.place.lstrip("*") for f in fields}
+    found |= {p.argument: found[p.field] for p in probe.paths if p.field in found}
+    if len(fields) == len(probe.used) and not probe.paths:
+        found |= {name: f.place.lstrip("*") for name, f in zip(probe.used, fields, strict=True)}
+    return found

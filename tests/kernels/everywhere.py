@@ -21,7 +21,7 @@ from typing import Any, Final
 import yaml
 from command import specc
 
-from kernels import fields, tracepoints
+from kernels import fields, members, tracepoints
 from kernels.functions import PAGE, Case, Events, Facts, check_case
 from kernels.packages import Kernel, decompress
 from specc.abi import place_arguments
@@ -280,6 +280,8 @@ def build_everywhere(folder: Path, kernels: Sequence[Kernel]) -> Everywhere:
         "tracepoints-zig": ("zig", every[::-1], tracepoints.PROBES),
         "fields-clang": ("clang", every, fields.PROBES),
         "fields-zig": ("zig", every[::-1], fields.PROBES),
+        "members-clang": ("clang", every, members.PROBES),
+        "members-zig": ("zig", every[::-1], members.PROBES),
         "names": ("clang", every, [{"kprobe": "__get_user_pages", "where": "nr_pages == 37",
                                     "args": ["nr_pages", {"gup_flags": {"flags": "FOLL_"}},
                                              {"gup_flags": {"as": "number"}}]}]),

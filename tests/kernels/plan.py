@@ -23,7 +23,7 @@ import yaml
 from command import specc
 from kernel_sources import Unavailable
 
-from kernels import everywhere
+from kernels import everywhere, members
 from kernels.everywhere import Everywhere
 from kernels.functions import CASES, FUNCTIONS, TRIGGERS
 from kernels.gallery import Gallery, build_gallery
@@ -410,6 +410,8 @@ def _runs_of_all(kernel: Kernel, built: Everywhere) -> list[dict[str, Any]]:
     run("isra", "link")
     run("fields-clang", "fields")
     run("fields-zig", "fields")
+    run("members-clang", *members.TRIGGERS)
+    run("members-zig", *members.TRIGGERS)
     for name in ("tracepoints-clang", "tracepoints-zig"):
         command = ["run", str(built.objects[name]), "--format", "jsonl"]
         runs.append({"name": name, "arguments": command, "triggers": ["tracepoints"], "sum": True})
