@@ -15,8 +15,8 @@ from specc.diagnostics import Location, Report, did_you_mean
 from specc.ir import (
     CONTEXT,
     FALLIBLE_CONTEXT,
-    Capture,
     Bits,
+    Capture,
     Condition,
     ContextWord,
     Elapsed,
@@ -339,7 +339,7 @@ def condition(
 def _handed(sources: Sequence[Source | None], capture: Capture) -> tuple[str, ...]:
     """What of a program's own variables the sources are in."""
     found = {"ctx"} if capture != Capture() else set()
-    for source in sources:
+    for source in (s.word if isinstance(s, Bits) else s for s in sources):
         match source:
             case Elapsed():
                 found |= {"entry", "now"}
