@@ -14,7 +14,7 @@ PYTHON_IN_VENV := .venv/bin/python
 SPECC := $(PYTHON_IN_VENV) -m specc
 DEMO := build/demo
 # One environment variable, so that every test process draws from the same seed; printed at the start and at the end.
-PYTEST := $(PYTHON_IN_VENV) -m pytest -n 2 --dist loadgroup
+PYTEST := $(PYTHON_IN_VENV) -m pytest -n 2
 
 # `make PYTHON=/path/to/python3` chooses the interpreter of .venv.
 ifdef PYTHON

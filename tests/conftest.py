@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from random import SystemRandom
+from typing import Any
 
 import pytest
 
@@ -31,3 +32,16 @@ def pytest_report_header() -> str:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(_seed())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The virtual machines of tests/kernels take one process, one after the other, while another one does the rest: two that
+    want the same machine would wait for each other."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc, unused-ignore]
+        def _split_scope(self, nodeid: str) -> str:
+            return "kernels" if nodeid.startswith("tests/kernels/") else nodeid
+
+    return Scheduling(config, log)

@@ -18,14 +18,6 @@ SERIES = tuple(SUITES)
 _seen: dict[str, Results] = {}  # for the table
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The machines run one after the other in one process of pytest-xdist, while another one does the rest."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here):
-            item.add_marker(pytest.mark.xdist_group("kernels"))
-
-
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
     """A directory that pytest-xdist's processes share; None when there is one process."""
