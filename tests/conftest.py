@@ -36,12 +36,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """The virtual machines of tests/kernels take one process, one after the other, while another one does the rest: two that
-    want the same machine would wait for each other."""
+    """The virtual machines of tests/kernels take one process, one after the other, while another one does the rest, file by
+    file: two processes that want the same machine would wait for each other, and the commands of a document are in order."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc, unused-ignore]
         def _split_scope(self, nodeid: str) -> str:
-            return "kernels" if nodeid.startswith("tests/kernels/") else nodeid
+            return "kernels" if nodeid.startswith("tests/kernels/") else nodeid.partition("::")[0]
 
     return Scheduling(config, log)
