@@ -269,9 +269,12 @@ def _where() -> list[Mapping[str, Any]]:
 
 
 def _few() -> list[Mapping[str, Any]]:
-    """Fewer events than hits."""
+    """Fewer events than hits: by each kind of program, and at a return with entry arguments."""
     return [
         {"name": "entered", "kprobe": "vfs_fallocate", "args": ["len"], "limit": "2/h"},
+        {"name": "done", "kretprobe": "vfs_fallocate", "args": ["len", "return"], "limit": "3/h"},
+        {"name": "quick", "fentry": "vfs_fallocate", "args": ["len"], "limit": "4/h"},
+        {"name": "some", "kretprobe": "vfs_fallocate", "args": ["len", "return"], "sample": "1/999999999"},
     ]  # fmt: skip
 
 
