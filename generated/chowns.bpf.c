@@ -134,7 +134,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (chowns_pid && chowns_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -350,6 +350,7 @@ int chowns_chown(struct pt_regs *ctx)
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
 	e->uid = (__u32)user;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->to_user = entry->to_user;
 	e->to_group = entry->to_group;
@@ -399,4 +400,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 192, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"format\": \"errno\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 9b658620714884cf */
+/* specc: sha256 a900468df44fbade */

@@ -160,7 +160,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (connects_pid && connects_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -386,6 +386,7 @@ int connects_ipv4(struct pt_regs *ctx)
 	__builtin_memset(e->__pad1, 0, sizeof(e->__pad1));
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->return_value = (__s32)ctx->ax; /* rax */
 	e->latency = now - entry->__entered;
@@ -567,6 +568,7 @@ int connects_ipv6(struct pt_regs *ctx)
 	__builtin_memset(e->__pad1, 0, sizeof(e->__pad1));
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->return_value = (__s32)ctx->ax; /* rax */
 	e->latency = now - entry->__entered;
@@ -629,4 +631,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"latency\", \"at\": 72, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long long\", \"format\": \"duration\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 59e5e176e35708d4 */
+/* specc: sha256 55d5f665956dadc5 */

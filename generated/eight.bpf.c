@@ -63,7 +63,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (eight_pid && eight_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -213,6 +213,7 @@ int eight_eight(struct pt_regs *ctx)
 	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
 	__builtin_memset(e->__pad1, 0, sizeof(e->__pad1));
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->stack_error = bpf_probe_read_user(stack, 24, (const void *)(ctx->sp + 8));
 	e->a = (__s32)ctx->di; /* rdi */
@@ -315,6 +316,7 @@ int eight_eight_done(struct pt_regs *ctx)
 	}
 	e->probe = 1;
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->stack_error = entry->stack_error;
 	e->a = entry->a;
@@ -363,4 +365,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 40, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 cdd16475e7248936 */
+/* specc: sha256 074962ae04e1c0fe */

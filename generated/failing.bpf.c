@@ -116,7 +116,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (failing_pid && failing_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -295,7 +295,7 @@ int failing_failed(const __u64 *ctx)
 	if (!failing_failed_wanted(ctx))
 		return 0;
 	e->probe = 0;
-	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* whatever follows the name is in the key too */
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->error = word(ctx, failing_failed_at.error);
 	e->call = 0;
@@ -327,4 +327,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"error\", \"at\": 32, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"format\": \"errno\", \"place\": \"ctx[1]\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 1e1255e491ad6526 */
+/* specc: sha256 80a4a74cb70f5266 */

@@ -168,7 +168,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (files_pid && files_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -292,6 +292,7 @@ int files_read(struct pt_regs *ctx)
 	__builtin_memset(e->__pad1, 0, sizeof(e->__pad1));
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->cgroup = bpf_get_current_cgroup_id();
 	e->mntns_error = specc_mntns(&e->mntns);
@@ -341,6 +342,7 @@ int files_read_trampoline(const __u64 *ctx)
 	__builtin_memset(e->__pad1, 0, sizeof(e->__pad1));
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->cgroup = bpf_get_current_cgroup_id();
 	e->mntns_error = specc_mntns(&e->mntns);
@@ -455,6 +457,7 @@ int files_read_done(struct pt_regs *ctx)
 	__builtin_memset(e->__pad1, 0, sizeof(e->__pad1));
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->cgroup = bpf_get_current_cgroup_id();
 	e->mntns_error = specc_mntns(&e->mntns);
@@ -504,6 +507,7 @@ int files_read_done_trampoline(const __u64 *ctx)
 	__builtin_memset(e->__pad1, 0, sizeof(e->__pad1));
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->cgroup = bpf_get_current_cgroup_id();
 	e->mntns_error = specc_mntns(&e->mntns);
@@ -557,4 +561,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 72, \"as\": \"__s64\", \"role\": \"value\", \"type\": {\"typedef\": \"ssize_t\", \"of\": {\"typedef\": \"__kernel_ssize_t\", \"of\": {\"typedef\": \"__kernel_long_t\", \"of\": \"long\"}}}, \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 57f7bed46b6ec9cc */
+/* specc: sha256 ce24b471403e2e0f */

@@ -105,7 +105,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (gup_pid && gup_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -251,6 +251,7 @@ int gup_gup(struct pt_regs *ctx)
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
 	e->tid = (__u32)thread;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->stack_error = 0;
 	if (gup_gup_at.__length)
@@ -376,6 +377,7 @@ int gup_gup_done(struct pt_regs *ctx)
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
 	e->tid = (__u32)thread;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->stack_error = entry->stack_error;
 	e->start = entry->start;
@@ -430,4 +432,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 56, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 faf24fd83fb544f3 */
+/* specc: sha256 05f98bbdf924f3dc */

@@ -58,7 +58,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (gup_4_18_pid && gup_4_18_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -160,6 +160,7 @@ int gup_4_18_gup(struct pt_regs *ctx)
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
 	e->tid = (__u32)thread;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->stack_error = bpf_probe_read_kernel(stack, 16, (const void *)(ctx->sp + 8));
 	e->start = ctx->dx; /* rdx */
@@ -203,4 +204,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"nonblocking\", \"at\": 80, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": \"int\"}, \"status\": \"stack_error\", \"place\": \"sp+16\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 e05fd45f8629dc16 */
+/* specc: sha256 91edea0b385e8049 */

@@ -81,7 +81,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (opens_pid && opens_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -243,6 +243,7 @@ int opens_open(struct pt_regs *ctx)
 	e->probe = 0;
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->registers_error = entry->registers_error;
 	e->flags = entry->flags;
@@ -281,4 +282,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"latency\", \"at\": 184, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long long\", \"format\": \"duration\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 4aa8f4b8e50e7413 */
+/* specc: sha256 c769daacf3004c8c */

@@ -112,7 +112,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (pins_pid && pins_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -313,6 +313,7 @@ int pins_pin(struct pt_regs *ctx)
 	__builtin_memset(e->__pad1, 0, sizeof(e->__pad1));
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->stack_error = entry->stack_error;
 	e->start = entry->start;
@@ -356,4 +357,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"pinned\", \"at\": 64, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"format\": \"errno\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 242080b6466774ce */
+/* specc: sha256 1b2ea64e0346839c */

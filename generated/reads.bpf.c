@@ -68,7 +68,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (reads_pid && reads_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -294,7 +294,7 @@ int reads_reads(struct pt_regs *ctx)
 	}
 	e->probe = 0;
 	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
-	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* whatever follows the name is in the key too */
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->latency = now - entry->__entered;
 	bpf_map_delete_elem(&reads_reads_calls, &frame);
@@ -321,4 +321,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"latency\", \"at\": 24, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long long\", \"format\": \"duration\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 d864e70eaf0c3645 */
+/* specc: sha256 1b016b51e6ee190c */

@@ -62,7 +62,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (rtc_pid && rtc_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -187,6 +187,7 @@ int rtc_rtc_tm_to_ktime(struct pt_regs *ctx)
 	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->stack_error = bpf_probe_read_kernel(stack, 40, (const void *)(ctx->sp + 8));
 	e->tm[0] = stack[0]; /* sp+8..sp+43 */
@@ -287,6 +288,7 @@ int rtc_result(struct pt_regs *ctx)
 	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->stack_error = entry->stack_error;
 	e->tm[0] = entry->tm[0];
@@ -332,4 +334,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 80, \"as\": \"__s64\", \"role\": \"value\", \"type\": {\"typedef\": \"ktime_t\", \"of\": \"long long\"}, \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 0719d54d35e316b8 */
+/* specc: sha256 1463e7ad5bd91ea5 */

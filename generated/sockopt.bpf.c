@@ -58,7 +58,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (sockopt_pid && sockopt_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -172,6 +172,7 @@ int sockopt_set(struct pt_regs *ctx)
 	__builtin_memset(e->__pad2, 0, sizeof(e->__pad2));
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->sk = ctx->di; /* rdi */
 	e->level = (__s32)ctx->si; /* rsi */
@@ -232,6 +233,7 @@ int sockopt_get(struct pt_regs *ctx)
 	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->stack_error = bpf_probe_read_kernel(stack, 16, (const void *)(ctx->sp + 8));
 	e->level = (__s32)ctx->si; /* rsi */
@@ -283,4 +285,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"length\", \"at\": 64, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": {\"typedef\": \"sockptr_t\", \"of\": 2}, \"status\": \"stack_error\", \"place\": \"sp+8..sp+23\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 bb7e3c14193fb28c */
+/* specc: sha256 802667e5fdc4ba8a */

@@ -81,7 +81,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (tls_pid && tls_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -212,6 +212,7 @@ int tls_write(struct pt_regs *ctx)
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
 	e->tid = (__u32)thread;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->ssl = ctx->di; /* rdi */
 	e->num = (__s32)ctx->dx; /* rdx */
@@ -272,6 +273,7 @@ int tls_write_ex(struct pt_regs *ctx)
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
 	e->tid = (__u32)thread;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->ssl = ctx->di; /* rdi */
 	e->num = ctx->dx; /* rdx */
@@ -371,6 +373,7 @@ int tls_written(struct pt_regs *ctx)
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
 	e->tid = (__u32)thread;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->ssl = entry->ssl;
 	e->num = entry->num;
@@ -431,4 +434,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 52, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 64897732ee2c510a */
+/* specc: sha256 e1619add6676aba6 */

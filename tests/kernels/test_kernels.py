@@ -294,14 +294,13 @@ def test_conditions(on: Results) -> None:
 
 
 def test_limits_and_samples(on: Results) -> None:
-    """Seven calls of `triggers`. That a sample of one in a thousand million has one is no test's business."""
+    """Seven calls of `triggers`. That a sample of one in a thousand million has one is no test's business.
+
+    Linux 5.19 to 6.4 write a task's name and leave what follows it, so a comparison of all 16 bytes is right only where
+    they were cleared before: here the programs' stacks still have what ran before them on it.
+    """
     events = on.events("few")
     assert len(on.run("few")["facts"]) == 7
-    if on.plan.kernel.series == "6.1" and not {"done", "quick"} & set(events):
-        said = on.run("few")["err"].splitlines()[-1]
-        pytest.xfail(
-            f"seen once and not understood: the return probes and the trampoline beside the kprobe saw nothing: {said}"
-        )
     for probe, most in (("entered", 2), ("done", 3), ("quick", 4)):
         assert [e["len"] for e in events[probe]] == [0x6789] * most
     assert "some" not in events

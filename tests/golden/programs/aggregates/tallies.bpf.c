@@ -98,7 +98,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (tallies_pid && tallies_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -367,7 +367,7 @@ int tallies_calls(struct pt_regs *ctx)
 	if (unwanted())
 		return 0;
 	e->probe = 0;
-	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* whatever follows the name is in the key too */
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->flags = (__u32)ctx->si; /* rsi */
 	__builtin_memset(e->name, 0, 32);
@@ -1037,7 +1037,7 @@ int tallies_behind(struct pt_regs *ctx)
 	e->probe = 7;
 	e->__owner = bpf_get_current_pid_tgid();
 	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
-	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* whatever follows the name is in the key too */
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->exponent_error = bpf_probe_read_user(&e->exponent, 4, (const void *)ctx->di);
 	tallies_behind_add(e);
@@ -1169,6 +1169,7 @@ int tallies_frees(struct pt_regs *ctx)
 	e->timestamp = bpf_ktime_get_ns();
 	e->pid = thread >> 32;
 	e->tid = (__u32)thread;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->memory = ctx->di; /* rdi */
 	bpf_ringbuf_submit(e, 0);
@@ -1374,4 +1375,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"key\", \"at\": 20, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rsi\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 5f2d0ace94d8f3af */
+/* specc: sha256 b8307e8eb7ca92ee */

@@ -140,7 +140,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (context_pid && context_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -243,6 +243,7 @@ int context_anything(struct pt_regs *ctx)
 	e->uid = (__u32)user;
 	e->gid = user >> 32;
 	e->cpu = bpf_get_smp_processor_id();
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->cgroup = bpf_get_current_cgroup_id();
 	e->mntns_error = specc_mntns(&e->mntns);
@@ -280,4 +281,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"pidns\", \"at\": 76, \"as\": \"__u32\", \"role\": \"context\", \"status\": \"pidns_error\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 d652e8f7ddad0ad1 */
+/* specc: sha256 00e7f116c97ffcaf */

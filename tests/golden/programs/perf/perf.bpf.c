@@ -60,7 +60,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (perf_pid && perf_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -155,6 +155,7 @@ int perf_f(struct pt_regs *ctx)
 	e->probe = 0;
 	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
 	e->timestamp = bpf_ktime_get_ns();
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->stack_error = bpf_probe_read_kernel(stack, 8, (const void *)(ctx->sp + 8));
 	e->a = (__s32)ctx->di; /* rdi */
@@ -233,6 +234,7 @@ int perf_f_done(struct pt_regs *ctx)
 	e->probe = 1;
 	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
 	e->timestamp = bpf_ktime_get_ns();
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->a = entry->a;
 	e->return_value = (__s32)ctx->ax; /* rax */
@@ -272,4 +274,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 36, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 7fe56809a0ca7f91 */
+/* specc: sha256 b31f03dc0702fe66 */

@@ -60,7 +60,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (returns_pid && returns_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -246,6 +246,7 @@ int returns_entry_arguments(struct pt_regs *ctx)
 	e->tid = (__u32)thread;
 	e->uid = (__u32)user;
 	e->gid = user >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->stack_error = entry->stack_error;
 	e->a = entry->a;
@@ -301,6 +302,7 @@ int returns_only_result(struct pt_regs *ctx)
 	e->tid = (__u32)thread;
 	e->uid = (__u32)user;
 	e->gid = user >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->return_value = ctx->ax; /* rax */
 	bpf_ringbuf_submit(e, 0);
@@ -350,6 +352,7 @@ int returns_pair(struct pt_regs *ctx)
 	e->tid = (__u32)thread;
 	e->uid = (__u32)user;
 	e->gid = user >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->return_value[0] = ctx->ax & 0xffffffff; /* rax:rdx */
 	e->return_value[1] = ctx->dx;
@@ -446,6 +449,7 @@ int returns_in_memory(struct pt_regs *ctx)
 	e->tid = (__u32)thread;
 	e->uid = (__u32)user;
 	e->gid = user >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->result_error = bpf_probe_read_kernel(e->result, 32, (const void *)ctx->ax); /* rax holds its address */
 	e->result[3] &= 0xff; /* the rest is padding */
@@ -498,6 +502,7 @@ int returns_narrow(struct pt_regs *ctx)
 	e->tid = (__u32)thread;
 	e->uid = (__u32)user;
 	e->gid = user >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->return_value = (__s8)ctx->ax; /* rax */
 	bpf_ringbuf_submit(e, 0);
@@ -541,6 +546,7 @@ int returns_nothing(struct pt_regs *ctx)
 	e->tid = (__u32)thread;
 	e->uid = (__u32)user;
 	e->gid = user >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	bpf_ringbuf_submit(e, 0);
 	return 0;
@@ -628,4 +634,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"comm\", \"at\": 20, \"as\": \"char\", \"count\": 16, \"role\": \"context\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 9df5fa91ff4e867d */
+/* specc: sha256 13d21642d215f841 */

@@ -96,7 +96,7 @@ struct {
 
 static __always_inline int unwanted(void)
 {
-	__u64 name[2];
+	__u64 name[2] = {0}; /* Linux 5.19 to 6.4 leave what follows the name as it was */
 
 	if (stacks_pid && stacks_pid != bpf_get_current_pid_tgid() >> 32)
 		return 1;
@@ -258,6 +258,7 @@ int stacks_vfs_read(struct pt_regs *ctx)
 	}
 	e->probe = 0;
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->kernel_stack = same_stack_id((void *)ctx, &stacks_kernel_stacks, 0, &e->kernel_stack_error);
 	e->user_stack = same_stack_id((void *)ctx, &stacks_user_stacks, BPF_F_USER_STACK, &e->user_stack_error);
@@ -358,6 +359,7 @@ int stacks_written(struct pt_regs *ctx)
 	}
 	e->probe = 1;
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->kernel_stack = same_stack_id((void *)ctx, &stacks_kernel_stacks, 0, &e->kernel_stack_error);
 	e->count = entry->count;
@@ -403,6 +405,7 @@ int stacks_allocated(struct pt_regs *ctx)
 	}
 	e->probe = 2;
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->user_stack = same_stack_id((void *)ctx, &stacks_user_stacks, BPF_F_USER_STACK, &e->user_stack_error);
 	e->size = ctx->di; /* rdi */
@@ -448,6 +451,7 @@ int stacks_sorted(struct pt_regs *ctx)
 	}
 	e->probe = 3;
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->address_space = specc_address_space();
 	e->count = ctx->si; /* rsi */
@@ -486,6 +490,7 @@ int stacks_freed(struct pt_regs *ctx)
 	}
 	e->probe = 4;
 	e->pid = thread >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->user_stack = same_stack_id((void *)ctx, &stacks_user_stacks, BPF_F_USER_STACK, &e->user_stack_error);
 	bpf_ringbuf_submit(e, 0);
@@ -554,4 +559,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"user_stack\", \"at\": 28, \"as\": \"__u32\", \"role\": \"stack\", \"status\": \"user_stack_error\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 56ac98a35505e03f */
+/* specc: sha256 f5887700f249fb87 */
