@@ -427,7 +427,7 @@ class Condition:
     `early` values are loaded and `first` tests are made before the capture's reads, whose results are in `statuses`; then
     come the `late` values and the `rest`. The tests are C, made of the variables' names and of literals. `handed` are those
     of "ctx", "entry" and "now" that it takes them from. `constants` are the names in it whose values are out of the
-    targets' BTF.
+    targets' BTF, `assumed` those whose values are out of the spec's headers.
     """
 
     text: str
@@ -444,6 +444,7 @@ class Condition:
     fails: bool
     handed: tuple[str, ...]
     constants: tuple[tuple[str, int], ...] = ()
+    assumed: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

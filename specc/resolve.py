@@ -48,10 +48,10 @@ def resolve(spec: Spec, sources: Sources, report: Report, surveys: list[Survey] 
         if known is not None:
             source = portable_source(known.prototype, Path(spec.path).parent)
             on = {known.target: known.prototype} | {e.target: e.prototype for e in known.elsewhere}
-            kernels = partial(_kernels, probe, spec, sources)
             words = Vocabulary(
-                index, partial(sources.macros, spec), kernels, known.prototype, on if known.target else {}
-            )
+                index, partial(sources.macros, spec), partial(_targets, probe, spec, sources),
+                partial(_kernels, probe, spec, sources), known.prototype, on if known.target else {},
+            )  # fmt: skip
             found[probe.name.text] = replace(
                 known,
                 prototype=replace(known.prototype, source=source),
@@ -61,14 +61,25 @@ def resolve(spec: Spec, sources: Sources, report: Report, surveys: list[Survey] 
     return found
 
 
-def _kernels(probe: ProbeSpec, spec: Spec, sources: Sources) -> tuple[Target, ...]:
-    """The kernels whose BTF may tell what values are called."""
+def _targets(probe: ProbeSpec, spec: Spec, sources: Sources) -> tuple[Target, ...]:
+    """The kernels that the spec is for, whose BTF may tell what values are called."""
     if probe.kind not in KERNEL_KINDS | SYSCALL_KINDS:
         return ()
     try:
-        return sources.targets(spec) or (Target(RUNNING_TARGET, (sources.running_kernel(),)),)
+        return sources.targets(spec)
     except Stop:
         return ()  # the header or the prototype was enough so far
+
+
+def _kernels(probe: ProbeSpec, spec: Spec, sources: Sources) -> tuple[Target, ...]:
+    """Those, or else the running kernel."""
+    declared = _targets(probe, spec, sources)
+    if declared or probe.kind not in KERNEL_KINDS | SYSCALL_KINDS:
+        return declared
+    try:
+        return (Target(RUNNING_TARGET, (sources.running_kernel(),)),)
+    except Stop:
+        return ()
 
 
 def _probe(

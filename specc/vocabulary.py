@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from specc.diagnostics import Report, did_you_mean
+from specc.diagnostics import Report, Stop, did_you_mean
 from specc.lower.shown import MOST_NAMES, Called, Constants, agreed
 from specc.noun import dataclass
 from specc.prototype import CType, Enum, Pointer, Prototype, Qualified, Typedef, bare
@@ -28,11 +28,13 @@ _MOST_SAID = 3
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """`macros` and `targets` are asked for when they are needed: both take a while. `on` has the function's prototypes out of
-    BTF, by their targets."""
+    """`macros` and `targets` are asked for when they are needed: both take a while. `declared` are the targets that the spec
+    is for, if it says; `targets` then these, else the running kernel. `on` has the function's prototypes out of BTF, by their
+    targets."""
 
     index: HeaderIndex | None
     macros: Callable[[], Macros]
+    declared: Callable[[], tuple[Target, ...]]
     targets: Callable[[], tuple[Target, ...]]
     prototype: Prototype
     on: Mapping[str, Prototype]
@@ -87,7 +89,7 @@ class Vocabulary:
                 macros = self.macros().constants(name, self.index, MOST_NAMES)
                 found = next((value for word, value in macros if word == name), None)
             if found is not None:
-                return found, False
+                return self._contradiction(name, found) or (found, False)
         if not self.on and (own := _value_of(self.prototype, name)) is not None:
             return own, False
         on = {t.name: value_in(t.btfs, self.on.get(t.name), name) for t in self.targets()}
@@ -98,6 +100,13 @@ class Vocabulary:
             return values[0], True
         said = {v: _listed([target for target, value in on.items() if value == v]) for v in values}
         return "; ".join(f"on {t} it is {'not there' if v is None else v}" for v, t in said.items())
+
+    def _contradiction(self, name: str, value: int) -> str:
+        """How a target's BTF has a constant of the headers otherwise; what it does not have the headers may say."""
+        theirs = {t.name: assumed_here(t.btfs, self.on.get(t.name), name) for t in self.declared()}
+        others = {t: v for t, v in theirs.items() if v not in (None, value)}
+        said = "; ".join(f"on {t} it is {v}" for t, v in others.items())
+        return f"in the headers it is {value}; {said}" if said else ""
 
     def _enum_of_headers(self, name: str) -> Enum | None:
         if self.index is None:
@@ -137,6 +146,14 @@ def value_in(btfs: Iterable[Btf], prototype: Prototype | None, name: str) -> int
     when several enums of the kernel give it different ones."""
     own = _value_of(prototype, name) if prototype is not None else None
     return own if own is not None else next((v for b in btfs if (v := b.constant(name)) is not None), None)
+
+
+def assumed_here(btfs: Iterable[Btf], prototype: Prototype | None, name: str) -> int | None:
+    """What a constant of a header is on one kernel; None where that does not say, or says several things."""
+    try:
+        return value_in(btfs, prototype, name)
+    except Stop:
+        return None
 
 
 def _value_of(prototype: Prototype, name: str) -> int | None:

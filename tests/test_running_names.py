@@ -204,6 +204,23 @@ def test_a_condition_that_means_something_else(running: Path, tmp_path: Path) ->
     assert "`FOLL_PIN` is 262144 where it was compiled for, and this kernel's BTF does not have it" in settled(known)[2]
 
 
+def test_a_condition_on_a_constant_of_a_header(running: Path, tmp_path: Path) -> None:
+    """The header's word counts, but where this kernel has the constant as another number."""
+    (tmp_path / "z.h").write_text("#define FOLL_PIN 0x40000\n#define FOLL_OWN 0x100\nenum { LAST = 2 };\n")
+    spec = CONDITION.replace("fields", "headers: [z.h]\nfields").replace("FOLL_PIN", "FOLL_PIN || flags == FOLL_OWN")
+    known = compiled(tmp_path, spec, kernel(tmp_path / "a.btf", OLD, None))
+    assert known.constants == () and known.assumed == (("LAST", 2), ("FOLL_PIN", 0x40000), ("FOLL_OWN", 0x100))
+    for fits in (None, BITS):
+        kernel(running, OLD, fits)
+        assert "SP471" not in settled(known)[2]
+    kernel(running, OLD, MOVED)
+    assert (
+        "SP471 the condition of `f` may test something else on this kernel: `FOLL_PIN` is 262144 in the header that the "
+        "spec names, and 524288 in this kernel\n" in settled(known)[2]
+    )
+    assert "SP471 warning: " in settled(known, force=True)[2]
+
+
 def test_a_condition_without_btf(running: Path, tmp_path: Path) -> None:
     spec = SPEC.replace("    args", '    prototype: "long f(int zone, unsigned long flags, void *at)"\n    args')
     spec = spec.replace("args: [{zone: {enum: zone}}, {zone: {as: plain}}, {flags: {flags: FOLL_}}, {at: {deref: true}}]", "args: []\n    where: flags == FOLL_PIN")  # fmt: skip

@@ -240,6 +240,22 @@ def test_a_condition_on_what_targets_disagree_on(test: str, said: str, tmp_path:
     assert program.probes[0].condition.constants == (("NORMAL", 1), ("FOLL_WRITE", 1))
 
 
+def test_a_condition_on_a_constant_that_a_target_has_otherwise(tmp_path: Path) -> None:
+    """A header goes before BTF, but not against it."""
+    btf = (kernel(tmp_path / "6.1.btf", OLD, prefix="NO_FOLL_"), kernel(tmp_path / "6.12.btf", NEW))
+    (tmp_path / "z.h").write_text("#define FOLL_PIN 0x40000\n#define OTHER 9\n")
+    headers, after = "zone]\n    where: flags & {}\n    x-note: [", "headers: [z.h]\n"
+    program, text = compiled(tmp_path, headers.format("FOLL_PIN"), *btf, head=after)
+    assert program is None and "SP282 `FOLL_PIN` is not the same on all targets" in text
+    report = Report()
+    front(tmp_path / "t.yaml", Session(find_compiler, btf), report)
+    assert report.diagnostics[0].notes == ("in the headers it is 262144; on 6.12 it is 524288",)
+    for name, targets in (("OTHER", btf), ("FOLL_PIN", btf[:1])):
+        program, text = compiled(tmp_path, headers.format(name), *targets, head=after)
+        assert text == "" and program is not None and program.probes[0].condition is not None
+        assert [n for n, _ in program.probes[0].condition.assumed] == [name]
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

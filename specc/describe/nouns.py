@@ -34,7 +34,7 @@ class ProbeDescription:
     are the constants that tell the programs their arguments' places, where these are set before the load. `trampoline`
     is another way to make the same event: one of the two is loaded. `paths` are followed in the kernel's types. With
     `aggregate`, no event leaves the kernel. `constants` are names in its condition, with the values that they have in the
-    program, out of the BTF that it was compiled for.
+    program, out of the BTF that it was compiled for; `assumed` those out of the spec's headers.
     """
 
     name: str
@@ -51,6 +51,7 @@ class ProbeDescription:
     paths: tuple[PathNeed, ...] = ()
     aggregate: Aggregate | None = None
     constants: tuple[tuple[str, int], ...] = ()
+    assumed: tuple[tuple[str, int], ...] = ()
 
     @property
     def key(self) -> Event:

@@ -162,6 +162,7 @@ class _Reader:
             tuple(self._path(_Damage.mapping(p)) for p in _maybe(row, "paths", list) or ()),
             aggregate_of(aggregate, event) if aggregate is not None else None,
             tuple(_named_values(_maybe(row, "constants", list) or [])),
+            tuple(_named_values(_maybe(row, "assumed", list) or [])),
         )
 
     def _path(self, row: dict[str, Json]) -> PathNeed:

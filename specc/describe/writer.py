@@ -6,6 +6,7 @@ describe(program)           # '{"specc": 1, "name": "gup", "buffer": "ring",\n"t
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, Final
 
 from specc.describe.nouns import AGGREGATING, VERSION
@@ -76,7 +77,8 @@ def _probe(probe: Probe, types: _Types, names: list[Names]) -> str:
         "entry": probe.entry.symbol if probe.entry else None,
         "declaration": _declaration(probe.prototype, types) if probe.prototype else None,
         "used": list(probe.used),
-        "constants": _constants(probe),
+        "constants": _constants(probe.condition.constants if probe.condition else ()),
+        "assumed": _constants(probe.condition.assumed if probe.condition else ()),
         "places": _places(probe.at, types) if probe.at else None,
         "trampoline": _trampoline(probe.trampoline, types) if probe.trampoline else None,
         "paths": [_path(f.need, types) for f in probe.followings if f.relocated] or None,
@@ -89,9 +91,7 @@ def _probe(probe: Probe, types: _Types, names: list[Names]) -> str:
     return f'{_broken(head)}, "fields": [\n{fields}\n]}}'
 
 
-def _constants(probe: Probe) -> Json:
-    """Names in its condition that mean what they mean in the targets' BTF."""
-    named = probe.condition.constants if probe.condition is not None else ()
+def _constants(named: Iterable[tuple[str, int]]) -> Json:
     return [list(c) for c in named] or None
 
 

@@ -36,7 +36,7 @@ from specc.noun import dataclass, replace
 from specc.path import Path
 from specc.place import argument_names
 from specc.prototype import Array, CType, Enum, Int, Pointer, bare, decay, size_of, spell
-from specc.spec import RETURN_KINDS, ArgumentSpec, ProbeSpec
+from specc.spec import RETURN_KINDS, USER_KINDS, ArgumentSpec, ProbeSpec
 from specc.where import IntType, Meaning, Test, check, spell_test
 from specc.where.typing import TextTest
 
@@ -53,6 +53,7 @@ class Asked:
     users: frozenset[str]  # variables whose strings are in a process's memory
     variables: Mapping[str, str]  # by the values' names
     constants: tuple[tuple[str, int], ...]  # out of BTF
+    assumed: tuple[tuple[str, int], ...]  # out of headers
 
 
 def ask(probe: ProbeSpec, known: Resolved | None, report: Report) -> Asked | None:
@@ -64,8 +65,9 @@ def ask(probe: ProbeSpec, known: Resolved | None, report: Report) -> Asked | Non
         return None
     variables = {v.name: variable for variable, v in names.values.items()}
     return Asked(
-        tuple(tests), tuple(names.values.values()), frozenset(names.users), variables, tuple(names.constants.items())
-    )
+        tuple(tests), tuple(names.values.values()), frozenset(names.users), variables, tuple(names.constants.items()),
+        tuple(names.assumed.items()),
+    )  # fmt: skip
 
 
 class _Names:
@@ -77,6 +79,7 @@ class _Names:
         self.paths: dict[str, Meaning] = {}
         self.users: set[str] = set()
         self.constants: dict[str, int] = {}
+        self.assumed: dict[str, int] = {}
 
     def meaning(self, name: str, path: Path | None, where: Location) -> Meaning | None:
         """What a name means, or what the path from it leads to."""
@@ -176,8 +179,7 @@ class _Names:
         found = self.known.constant(name) if self.known is not None and self.known.constant is not None else None
         if isinstance(found, tuple):
             value, of_btf = found
-            if of_btf:
-                self.constants[name] = value
+            (self.constants if of_btf else self.assumed)[name] = value
             fits = next(k for k in ((4, True), (4, False), (8, True), (8, False)) if value < 1 << (8 * k[0] - k[1]))
             return Meaning("", IntType(8, True) if value < -(1 << 31) else IntType(*fits), value=value)
         if found is not None:
@@ -333,6 +335,7 @@ def condition(
         probe.condition.text, f"{symbol}_wanted", tested.capture, tested.statuses, contexts, tuple(early), first,
         tuple(late), rest, tuple(texts), any("quotient(" in t or "remainder(" in t for t in first + rest),
         any("fail(" in t for t in first + rest), _handed([v.source for v in early + late], tested.capture), asked.constants,
+        () if probe.kind in USER_KINDS else asked.assumed,
     )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def asks(probe: ProbeDescription) -> bool:
     """Whether anything about the probe depends on what this kernel's values are called."""
     names = any(f.names is not None for f in probe.event.fields)
     enums = any(f.type is not None and _of_kernel(probe, f) and _has_enum(f.type) for f in probe.event.fields)
-    return names or enums or bool(probe.constants)
+    return names or enums or bool(probe.constants or probe.assumed)
 
 
 def _of_kernel(probe: ProbeDescription, field: Field) -> bool:
@@ -68,8 +68,9 @@ def told(before: Event, now: Event) -> tuple[str, ...]:
 
 
 def changed(probe: ProbeDescription, btfs: Sequence[Btf], theirs: Prototype | None) -> list[str]:
-    """The names in the probe's condition that do not mean here what they mean in the program."""
-    from specc.vocabulary import value_in
+    """The names in the probe's condition that do not mean here what they mean in the program. What a header says counts
+    where this kernel does not say otherwise."""
+    from specc.vocabulary import assumed_here, value_in
 
     found: list[str] = []
     for name, value in probe.constants:
@@ -82,6 +83,10 @@ def changed(probe: ProbeDescription, btfs: Sequence[Btf], theirs: Prototype | No
             found.append(f"`{name}` is {value} where it was compiled for, and this kernel's BTF does not have it")
         elif here != value:
             found.append(f"`{name}` is {value} where it was compiled for, and {here} in this kernel")
+    for name, value in probe.assumed:
+        here = assumed_here(btfs, theirs, name)
+        if here not in (None, value):
+            found.append(f"`{name}` is {value} in the header that the spec names, and {here} in this kernel")
     return found
 
 

@@ -97,10 +97,10 @@ def _check_constants(
     force: bool,
 ) -> None:
     """What a condition tests by name must be what the name means here."""
-    if not probe.constants:
+    if not probe.constants and not probe.assumed:
         return
     found = changed(probe, btfs, theirs[0] if len(theirs) == 1 else None)
-    if not btfs:
+    if probe.constants and not btfs:
         listed = ", ".join(f"`{name}`" for name, _ in probe.constants)
         found = [f"this kernel has no BTF, which alone tells what {listed} is here"]
     if found:

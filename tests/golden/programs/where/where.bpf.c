@@ -624,7 +624,7 @@ const char specc_description[] SEC(".specc") =
 	"]},\n"
 	"{\"name\": \"done\", \"kind\": \"kretprobe\", \"function\": \"in_kernel\", \"symbol\": \"where_done\", \"entry\": \"where_done_entry\",\n"
 	"\"declaration\": {\"name\": \"in_kernel\", \"result\": \"long\", \"parameters\": [[\"file\", {\"pointer\": 0}], [\"name\", {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": \"char\"}}], [\"count\", \"int\"], [\"kind\", \"unsigned char\"], [\"color\", 1], [\"offset\", \"long\"], [\"flags\", \"unsigned int\"], [\"last\", \"long\"]], \"source\": \"f.h:3\"},\n"
-	"\"used\": [\"offset\", \"return\", \"color\"],\n"
+	"\"used\": [\"offset\", \"return\", \"color\"], \"assumed\": [[\"GREEN\", 2]],\n"
 	"\"trampoline\": {\"kind\": \"fexit\", \"symbol\": \"where_done_trampoline\"}, \"event\": \"where_done_event\", \"size\": 24, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"tid\", \"at\": 4, \"as\": \"__u32\", \"role\": \"context\"},\n"
@@ -647,4 +647,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"fd\", \"at\": 12, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"status\": \"registers_error\", \"place\": \"rdi of the process\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 aa01a7168dcf2549 */
+/* specc: sha256 e6b8e6a6416ecf90 */
