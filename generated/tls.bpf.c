@@ -63,6 +63,13 @@ static __always_inline __s32 copy_user_bytes(void *to, __u32 room, __u64 from, _
 	return size ? bpf_probe_read_user(to, size, (const void *)from) : 0;
 }
 
+/* A value as it was loaded: no compiler moves the load, or joins it with another. */
+#define held(value) ({ \
+	__u64 got = (__u64)(value); \
+	asm volatile("" : "+r"(got)); \
+	got; \
+})
+
 char LICENSE[] SEC("license") = "GPL";
 
 /* Set before the load to record one process only, tasks of one name, or of a cgroup and those below it, which is put
@@ -185,6 +192,17 @@ _Static_assert(__builtin_offsetof(struct tls_write_event, buf_length) == 52, "tl
 _Static_assert(__builtin_offsetof(struct tls_write_event, buf) == 56, "tls_write_event.buf");
 _Static_assert(__builtin_offsetof(struct tls_write_event, num) == 120, "tls_write_event.num");
 
+/* where: num > 0 */
+static __always_inline int tls_write_wanted(struct pt_regs *ctx)
+{
+	int failed = 0;
+	__s32 arg_num = held(ctx->dx);
+
+	if (!(arg_num > 0) || failed)
+		return 0;
+	return 1;
+}
+
 /* int SSL_write(void *ssl, const void *buf, int num);
  * declared in the spec
  * ssl    rdi
@@ -200,6 +218,8 @@ int tls_write(struct pt_regs *ctx)
 
 	keep_own_stack(ctx);
 	if (unwanted())
+		return 0;
+	if (!tls_write_wanted(ctx))
 		return 0;
 	e = bpf_ringbuf_reserve(&tls_events, sizeof(*e), 0);
 	if (!e) {
@@ -434,4 +454,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 52, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 e1619add6676aba6 */
+/* specc: sha256 aa0ed21055ade1d8 */

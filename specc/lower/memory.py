@@ -34,6 +34,7 @@ from specc.prototype import (
     spell,
 )
 from specc.spec import RETURN_KINDS, SYSCALL_KINDS, USER_KINDS, ArgumentSpec, ProbeSpec, Word
+from specc.where import Binary, Name, Number, Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,30 @@ def _is_a_size(size: Word, probe: ProbeSpec, prototype: Prototype, names: Sequen
             help="name an integer, or give a number",
         )
         return False
+    # A result that is negative says that the call failed, and everybody expects it.
+    if (
+        kind.signed
+        and not at_return
+        and not (probe.condition is not None and _not_negative(name, probe.condition.tree))
+    ):
+        report.warning(
+            "SP267", f"the size `{name}` is signed (`{spell(ctype)}`): where it is negative, nothing is copied, and the "
+            "field is null with EINVAL", where, help=f"`where: {name} >= 0` leaves such calls out",
+        )  # fmt: skip
     return True
+
+
+def _not_negative(name: str, tree: Tree) -> bool:
+    """Whether a condition holds only where the argument is not negative, as one of its `&&` says by itself. A literal that
+    is unsigned makes the comparison so (C11 6.3.1.8): `num > 0u` holds for -1."""
+    match tree:
+        case Binary(op="&&", left=left, right=right):
+            return _not_negative(name, left) or _not_negative(name, right)
+        case Binary(op=">" | ">=" | "==", left=Name(text=text, path=None), right=Number(signed=True)):
+            return text == name
+        case Binary(op="<" | "<=" | "==", left=Number(signed=True), right=Name(text=text, path=None)):
+            return text == name
+    return False
 
 
 def is_user(spec: ArgumentSpec, probe: ProbeSpec, declared: CType) -> bool:
