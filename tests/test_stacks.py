@@ -20,7 +20,9 @@ from specc.diagnostics import Stop
 from specc.elf import STT_FUNC, Symbol
 from specc.events import open_writer
 from specc.events.stacks import Frame, Stacks
+from specc.run import demangle
 from specc.run.code_files import CodeFiles, Functions, mapped_code
+from specc.run.demangle import demangled
 from specc.run.stacks import kernel_frames, tracepoint_frames, trampoline_frames, user_frames
 from specc.run.symbols import Symbols
 
@@ -175,6 +177,50 @@ def test_frames_of_a_process(tmp_path: Path) -> None:
     assert [f.text for f in user_frames(data, files)] == [
         "f [p]", "f+0x7 [p]", f"f+{size:#x} [p]", "[not code]", "[not code]", "0x7f0000001234", f"[{'aa' * 20}+0x10]",
     ]  # fmt: skip
+
+
+NAMES = [
+    # what the linker has, and what C++ declares (Itanium C++ ABI 5.1)
+    ("_ZN4http6Parser4feedEPKcm", "http::Parser::feed(char const*, unsigned long)"),
+    ("_ZNSt6vectorIiSaIiEE9push_backERKi", "std::vector<int, std::allocator<int> >::push_back(int const&)"),
+    ("_ZN1aC1Ev", "a::a()"),
+    ("_Z1fi.isra.0", "f(int).isra.0"),
+    ("_Z", "_Z"),
+    ("_Zebra", "_Zebra"),
+    ("_ZN1", "_ZN1"),
+    ("SSL_write", "SSL_write"),
+    ("f.cold", "f.cold"),
+    ("\xe4", "\xe4"),
+]
+
+
+@pytest.mark.parametrize(("linked", "declared"), NAMES)
+def test_names_of_cpp(linked: str, declared: str) -> None:
+    if demangle._function() is None and linked != declared:
+        pytest.skip("no C++ run-time library is here, so names stay as they are")
+    assert demangled(linked) == declared
+
+
+def test_names_of_cpp_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demangle, "_function", lambda: None)
+    demangled.cache_clear()
+    assert demangled("_ZN1aC1Ev") == "_ZN1aC1Ev"
+    demangled.cache_clear()
+
+
+def test_frames_of_cpp(tmp_path: Path) -> None:
+    source, program = tmp_path / "p.c", tmp_path / "p"
+    source.write_text(
+        'int f(int a) __asm__("_ZN1n1fEi"); int f(int a) { return a; }\nint main(void) { return f(0); }\n'
+    )
+    subprocess.run(["gcc", "-O0", "-Wl,--build-id=0x0123", source, "-o", program], check=True)
+    names = subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout
+    start = next(int(line.split()[0], 16) for line in names.splitlines() if line.endswith(" T _ZN1n1fEi"))
+    data = build_id_row(1, b"\x01\x23".ljust(20, b"\0"), start).ljust(127 * 32, b"\0")
+    (tmp_path / "proc").mkdir()
+    files = CodeFiles([str(program)], proc=str(tmp_path / "proc"))
+    name = "n::f(int)" if demangle._function() else "_ZN1n1fEi"
+    assert [(f.text, f.name) for f in user_frames(data, files)] == [(f"{name} [p]", name)]
 
 
 def test_mapped_code(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from specc.elf import (
 )
 from specc.events.stacks import Frame
 from specc.locate.files import cached_libraries
+from specc.run.demangle import demangled
 
 NOT_CODE: Final = "[not code]"  # data that an unwinder took for an address
 ID_BYTES: Final = 20  # of a build id as the kernel has it: a shorter one is followed by zeros
@@ -85,8 +86,8 @@ class CodeFile:
         symbol = self.functions.at(address - returned)
         if symbol is None:
             return Frame(f"[{self.name}+{offset:#x}]", f"[{self.name}]")
-        past = address - symbol.value
-        return Frame(f"{symbol.name}{f'+{past:#x}' if past else ''} [{self.name}]", symbol.name)
+        past, name = address - symbol.value, demangled(symbol.name)
+        return Frame(f"{name}{f'+{past:#x}' if past else ''} [{self.name}]", name)
 
 
 def read_code(path: str, name: str) -> CodeFile:

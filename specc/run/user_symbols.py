@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from specc.elf import NotElf, loads
 from specc.run.code_files import CodeFile, read_code
+from specc.run.demangle import demangled
 
 _PAGE = 4096
 
@@ -90,7 +91,7 @@ def _in_file(file: CodeFile, address: int) -> str | None:
             if symbol is None:
                 return None
             past = address - symbol.value
-            return f"{symbol.name}{f'+{past:#x}' if past else ''} [{file.name}]"
+            return f"{demangled(symbol.name)}{f'+{past:#x}' if past else ''} [{file.name}]"
     return None
 
 
