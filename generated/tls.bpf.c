@@ -192,13 +192,13 @@ _Static_assert(__builtin_offsetof(struct tls_write_event, buf_length) == 52, "tl
 _Static_assert(__builtin_offsetof(struct tls_write_event, buf) == 56, "tls_write_event.buf");
 _Static_assert(__builtin_offsetof(struct tls_write_event, num) == 120, "tls_write_event.num");
 
-/* where: num > 0 */
+/* where: num >= 0 */
 static __always_inline int tls_write_wanted(struct pt_regs *ctx)
 {
 	int failed = 0;
 	__s32 arg_num = held(ctx->dx);
 
-	if (!(arg_num > 0) || failed)
+	if (!(arg_num >= 0) || failed)
 		return 0;
 	return 1;
 }
@@ -454,4 +454,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 52, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 aa0ed21055ade1d8 */
+/* specc: sha256 08f21762da6121b3 */
