@@ -202,6 +202,10 @@ def _memory_value(
 
 def _along_path(probe: ProbeSpec, spec: ArgumentSpec, declared: CType, known: Resolved, report: Report) -> Value | None:
     """What the path from an argument, or from the result, leads to."""
+    if spec.name == RETURN and known.placement.result.memory:
+        pointer = _hidden_pointer(known, spec)
+        end = path_end(probe, spec, pointer.type, known, report)
+        return led_to(spec, pointer, end) if end is not None and _check_size(probe, spec, end, known, report) else None
     if is_by_value(declared) and spec.type is None:
         return _in_struct(probe, spec, declared, known, report)
     end = path_end(probe, spec, declared, known, report)
@@ -216,12 +220,6 @@ def _along_path(probe: ProbeSpec, spec: ArgumentSpec, declared: CType, known: Re
 def _in_struct(probe: ProbeSpec, spec: ArgumentSpec, declared: CType, known: Resolved, report: Report) -> Value | None:
     """A member of a struct by value, or what a path leads to from a pointer in it."""
     assert spec.path is not None
-    if spec.name == RETURN and known.placement.result.memory:
-        report.error(
-            "SP266", f"`{known.prototype.name}` returns `{spell(declared)}` in memory, and a path from there is not supported",
-            spec.path.where, help="record `return` whole: its members are in the record",
-        )  # fmt: skip
-        return None
     try:
         inside, rest = into(declared, spec.path, known.complete, spec.name)
     except Stop as problem:
@@ -405,7 +403,7 @@ def _checked_return(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, repor
         report.error(code, message, spec.where, help=hint)
         return None
     spec = as_path(spec, known.prototype.result)
-    if spec.path is not None and not known.placement.result.memory:
+    if spec.path is not None:
         return _along_path(probe, spec, known.prototype.result, known, report)
     if wants_memory(spec) and not known.placement.result.memory:
         pointer = _return_value(probe, known, spec)
@@ -462,6 +460,19 @@ def _return_value(probe: ProbeSpec, known: Resolved, spec: ArgumentSpec) -> Valu
     return Value(
         field, ctype, form, wanted, False, False, spec.format, spell(result.type, RETURN_FIELD), place, result.reason,
         spec.where, RETURN, result.type, spec.type is not None,
+    )  # fmt: skip
+
+
+def _hidden_pointer(known: Resolved, spec: ArgumentSpec) -> Value:
+    """The address of a result that is returned in memory, which the function leaves in rax (psABI 3.2.3, returning of
+    values): a path goes on from there as from any pointer."""
+    result = known.placement.result
+    pointer = Pointer(result.type)
+    field, form = spec.as_name or RETURN_FIELD, storage(pointer)
+    wanted = Wanted(field, form, (Piece(0, 8, "rax"),), size=8, comment="rax holds its address")
+    return Value(
+        field, pointer, form, wanted, False, False, spec.format, spell(result.type, RETURN_FIELD), "rax", result.reason,
+        spec.where, RETURN, pointer,
     )  # fmt: skip
 
 

@@ -95,7 +95,7 @@ def led_to(spec: ArgumentSpec, pointer: Value, end: Behind) -> Value:
 
 def _type_of(name: str, other: Elsewhere) -> CType | None:
     if name == RETURN:
-        return other.prototype.result
+        return Pointer(other.prototype.result) if other.placement.result.memory else other.prototype.result
     names = argument_names(other.placement)
     return other.placement.arguments[names.index(name)].type if name in names else None
 

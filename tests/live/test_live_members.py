@@ -26,18 +26,23 @@ struct big { long v[2]; struct inner in; int last; struct pt *next; };
 struct small { char c; short h; float f; };
 long in_struct(struct pt p, int n, struct big g, struct small q, struct pt late, struct small tail);
 struct pt give(long n);
+struct wide { long n; struct inner in; struct pt pt; char text[8]; short v[3]; };
+struct wide give_wide(long n, int m);
 """
 SOURCE = """
 #include "known.h"
 static const char *volatile hello = "hello", *volatile given = "given";
 __attribute__((noinline, noipa)) long in_struct(struct pt p, int n, struct big g, struct small q, struct pt late, struct small tail) { __asm__ volatile("" ::: "memory"); return n; }
 __attribute__((noinline, noipa)) struct pt give(long n) { return (struct pt){n, 5, -7, 0xabcdef, given}; }
+__attribute__((noinline, noipa)) struct wide give_wide(long n, int m) {
+	return (struct wide){n, {m, 201}, {m, 5, -7, 0xabcdef, given}, "in mem", {1, 2, -m}};
+}
 int main(void) {
 	volatile char touched = *hello + *given;
 	struct pt p = {-5, 6, -16, 0x123456, hello}, late = {77, 1, 15, 1, hello};
 	struct big g = {{1, 2}, {-3, 200}, -99, &late};
 	struct small q = {'q', -2, 1.5}, tail = {'t', 300, -0.25};
-	for (int i = 0; i < 3; i++) { in_struct(p, i, g, q, late, tail); give(i - 1); }
+	for (int i = 0; i < 3; i++) { in_struct(p, i, g, q, late, tail); give(i - 1); give_wide(i - 1, 30 + i); }
 	return 0;
 }
 """
@@ -79,6 +84,19 @@ HEADERSprobes:
     uretprobe: {path: PROGRAM, symbol: give}
     args: [{return: {field: a, as: a}}, {return: {field: y, as: y}}, {return: {field: z, as: z}}, {return: {field: name, string: 8, as: name}}]
     where: return.a >= 0 && return.y == -7
+  - name: wide   # rax has the address of what is returned
+    uretprobe: {path: PROGRAM, symbol: give_wide}
+    args:
+      - return: {field: n, as: n}
+      - return: {field: in.s, as: s}
+      - return: {field: in, as: in}
+      - return: {field: pt.y, as: y}
+      - return: {field: pt.name, string: 8, as: name}
+      - return: {field: text, as: text}
+      - return: {field: "v[2]", as: v2}
+      - return: {field: text, bytes: {size: m, max: 4}, as: bytes}
+      - m
+    where: return.n >= 0 && return->pt.y == -7 && return.text == "in mem" && m > 0
 """
 WHOLE = {
     "a": -5, "x": 6, "y": -16, "z": 0x123456, "name": "hello", "v1": 2, "s": -3, "b": 200, "last": -99,
@@ -106,7 +124,12 @@ def test_known_members(tmp_path: Path, source: str, compiler: str) -> None:
         "in": [{**WHOLE, "n": n} for n in range(3)],
         "out": [{"y": -16, "next_a": 77, "h": 300, "name": "hel", "name_truncated": True, "n": n} for n in (0, 2)],
         "give": [{"a": n, "y": -7, "z": 0xABCDEF, "name": "given"} for n in (0, 1)],
-    }
+        "wide": [
+            {"n": n, "s": 31 + n, "in": {"s": 31 + n, "b": 201}, "y": -7, "name": "given", "text": "in mem", "v2": -31 - n,
+             "bytes": b"in m".hex(), "bytes_truncated": True, "m": 31 + n}
+            for n in (0, 1)
+        ],
+    }  # fmt: skip
 
 
 TYPES = {

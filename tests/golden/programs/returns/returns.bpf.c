@@ -42,6 +42,34 @@ struct pt_regs {
 	unsigned long orig_ax, ip, cs, flags, sp, ss;
 };
 
+/* The parts of the kernel's types that paths lead through. A loader finds each by its name without what follows `___`,
+ * and puts the offsets of the running kernel into the programs (CO-RE).
+ */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct big___specc {
+	signed char c;
+	long long v[3];
+};
+#pragma clang attribute pop
+
+/* What a loader tells of a member. A bit-field is read in its unit of BYTE_SIZE, and shifted up and down. */
+enum { BYTE_OFFSET, BYTE_SIZE, EXISTS, IS_SIGNED, LSHIFT_U64, RSHIFT_U64 };
+#define info(member, what) __builtin_preserve_field_info(member, what)
+#define OTHER_TYPE -75 /* EOVERFLOW: the member has another size or sign here than what the program was compiled for */
+
+/* A value as it was loaded: no compiler moves the load, or joins it with another. */
+#define held(value) ({ \
+	__u64 got = (__u64)(value); \
+	asm volatile("" : "+r"(got)); \
+	got; \
+})
+
+/* Note that a value could not be read: the whole condition is false then. */
+static __always_inline void fail(int *failed, int this)
+{
+	*failed |= this;
+}
+
 char LICENSE[] SEC("license") = "GPL";
 
 /* Set before the load to record one process only, tasks of one name, or of a cgroup and those below it, which is put
@@ -86,7 +114,7 @@ struct specc_counts {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 6);
+	__uint(max_entries, 7);
 	__type(key, __u32);
 	__type(value, struct specc_counts);
 } returns_lost SEC(".maps");
@@ -552,6 +580,111 @@ int returns_nothing(struct pt_regs *ctx)
 	return 0;
 }
 
+struct returns_from_memory_event {
+	__u32 probe; /* 6: from_memory */
+	__u32 pid;
+	__u32 tid;
+	__u32 uid;
+	__u32 gid;
+	char comm[16];
+	__s32 c_error; /* 0, or the negative errno that kept c from being read */
+	__s8 c; /* return->c */
+	__u8 __pad0[3];
+	__s32 last_error; /* 0, or the negative errno that kept last from being read */
+	__s64 last; /* return->v[2] */
+};
+_Static_assert(sizeof(struct returns_from_memory_event) == 56, "size of struct returns_from_memory_event");
+_Static_assert(__builtin_offsetof(struct returns_from_memory_event, probe) == 0, "returns_from_memory_event.probe");
+_Static_assert(__builtin_offsetof(struct returns_from_memory_event, pid) == 4, "returns_from_memory_event.pid");
+_Static_assert(__builtin_offsetof(struct returns_from_memory_event, tid) == 8, "returns_from_memory_event.tid");
+_Static_assert(__builtin_offsetof(struct returns_from_memory_event, uid) == 12, "returns_from_memory_event.uid");
+_Static_assert(__builtin_offsetof(struct returns_from_memory_event, gid) == 16, "returns_from_memory_event.gid");
+_Static_assert(__builtin_offsetof(struct returns_from_memory_event, comm) == 20, "returns_from_memory_event.comm");
+_Static_assert(__builtin_offsetof(struct returns_from_memory_event, c_error) == 36, "returns_from_memory_event.c_error");
+_Static_assert(__builtin_offsetof(struct returns_from_memory_event, c) == 40, "returns_from_memory_event.c");
+_Static_assert(__builtin_offsetof(struct returns_from_memory_event, last_error) == 44, "returns_from_memory_event.last_error");
+_Static_assert(__builtin_offsetof(struct returns_from_memory_event, last) == 48, "returns_from_memory_event.last");
+
+/* return->c */
+static __always_inline __s32 follow_from_memory_c(__u64 from, __s8 *to)
+{
+	struct big___specc *p1 = (void *)from;
+
+	if (info(p1->c, BYTE_SIZE) != 1 || info(p1->c, RSHIFT_U64) != 56)
+		return OTHER_TYPE;
+	return bpf_probe_read_kernel(to, sizeof(*to), &p1->c);
+}
+
+/* return->v[2] */
+static __always_inline __s32 follow_from_memory_last(__u64 from, __s64 *to)
+{
+	struct big___specc *p1 = (void *)from;
+
+	if ((__u64)&p1->v[2] - (__u64)&p1->v[1] != 8)
+		return OTHER_TYPE;
+	return bpf_probe_read_kernel(to, sizeof(*to), &p1->v[2]);
+}
+
+/* return->v[1] */
+static __always_inline __s32 follow_from_memory_path_0(__u64 from, __s64 *to)
+{
+	struct big___specc *p1 = (void *)from;
+
+	if ((__u64)&p1->v[1] - (__u64)&p1->v[0] != 8)
+		return OTHER_TYPE;
+	return bpf_probe_read_kernel(to, sizeof(*to), &p1->v[1]);
+}
+
+/* struct big in_memory(int x);
+ * declared in f.h:5
+ * the result is returned in memory: rdi holds its address, and every argument moves by one
+ * c         *rax  larger than 16 bytes
+ * last      *rax  larger than 16 bytes
+ * __path_0  *rax  larger than 16 bytes
+ */
+/* where: return.v[1] > 0 */
+static __always_inline int returns_from_memory_wanted(struct pt_regs *ctx)
+{
+	int failed = 0;
+	__s64 path_0 = 0;
+	__s32 path_0_error = follow_from_memory_path_0(held(ctx->ax), &path_0);
+	if (!((fail(&failed, !!path_0_error), path_0) > (__s64)0) || failed)
+		return 0;
+	return 1;
+}
+
+SEC("kretprobe/in_memory")
+int returns_from_memory(struct pt_regs *ctx)
+{
+	__u64 thread = bpf_get_current_pid_tgid();
+	__u64 user = bpf_get_current_uid_gid();
+	struct returns_from_memory_event *e;
+
+	if (unwanted())
+		return 0;
+	if (!returns_from_memory_wanted(ctx))
+		return 0;
+	e = bpf_ringbuf_reserve(&returns_events, sizeof(*e), 0);
+	if (!e) {
+		lose(6);
+		return 0;
+	}
+	e->probe = 6;
+	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
+	e->pid = thread >> 32;
+	e->tid = (__u32)thread;
+	e->uid = (__u32)user;
+	e->gid = user >> 32;
+	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
+	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	e->c = 0;
+	e->c_error = follow_from_memory_c(ctx->ax, &e->c);
+	e->last = 0;
+	e->last_error = follow_from_memory_last(ctx->ax, &e->last);
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
 /* What was probed and how the events are laid out, for who has the object alone: `specc run` reads it. The section is
  * a string table (SHT_STRTAB, 3), which loaders pass over, and allocated, so that strip leaves it as it is.
  */
@@ -560,7 +693,8 @@ const char specc_description[] SEC(".specc") =
 	"{\"specc\": 1, \"name\": \"returns\", \"buffer\": \"ring\", \"buffer_size\": 1048576,\n"
 	"\"types\": [\n"
 	"{\"record\": \"struct\", \"tag\": \"pair\", \"size\": 16, \"align\": 8, \"members\": [[\"x\", \"int\", 0], [\"y\", \"long\", 64]]},\n"
-	"{\"record\": \"struct\", \"tag\": \"big\", \"size\": 32, \"align\": 8, \"members\": [[\"v\", {\"array\": \"long\", \"count\": 3}, 0], [\"c\", \"signed char\", 192]]}\n"
+	"{\"record\": \"struct\", \"tag\": \"big\", \"size\": 32, \"align\": 8, \"members\": [[\"v\", {\"array\": \"long\", \"count\": 3}, 0], [\"c\", \"signed char\", 192]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"big\"}\n"
 	"],\n"
 	"\"probes\": [\n"
 	"{\"name\": \"entry_arguments\", \"kind\": \"kretprobe\", \"function\": \"f\", \"symbol\": \"returns_entry_arguments\", \"entry\": \"returns_entry_arguments_entry\",\n"
@@ -632,6 +766,21 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"uid\", \"at\": 12, \"as\": \"__u32\", \"role\": \"context\"},\n"
 	"{\"name\": \"gid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
 	"{\"name\": \"comm\", \"at\": 20, \"as\": \"char\", \"count\": 16, \"role\": \"context\"}\n"
+	"]},\n"
+	"{\"name\": \"from_memory\", \"kind\": \"kretprobe\", \"function\": \"in_memory\", \"symbol\": \"returns_from_memory\",\n"
+	"\"declaration\": {\"name\": \"in_memory\", \"result\": 1, \"parameters\": [[\"x\", \"int\"]], \"source\": \"f.h:5\"},\n"
+	"\"used\": [\"return\"],\n"
+	"\"paths\": [{\"of\": \"c\", \"argument\": \"return\", \"path\": \"c\", \"start\": {\"pointer\": 2}, \"type\": \"signed char\", \"through\": [2]}, {\"of\": \"last\", \"argument\": \"return\", \"path\": \"v[2]\", \"start\": {\"pointer\": 2}, \"type\": \"long\", \"through\": [2]}, {\"of\": \"__path_0\", \"argument\": \"return\", \"path\": \"v[1]\", \"start\": {\"pointer\": 2}, \"type\": \"long\", \"through\": [2]}], \"event\": \"returns_from_memory_event\", \"size\": 56, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"pid\", \"at\": 4, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"tid\", \"at\": 8, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"uid\", \"at\": 12, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"gid\", \"at\": 16, \"as\": \"__u32\", \"role\": \"context\"},\n"
+	"{\"name\": \"comm\", \"at\": 20, \"as\": \"char\", \"count\": 16, \"role\": \"context\"},\n"
+	"{\"name\": \"c_error\", \"at\": 36, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"c\", \"at\": 40, \"as\": \"__s8\", \"role\": \"value\", \"type\": \"signed char\", \"status\": \"c_error\", \"place\": \"*rax\"},\n"
+	"{\"name\": \"last_error\", \"at\": 44, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"last\", \"at\": 48, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"status\": \"last_error\", \"place\": \"*rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 13d21642d215f841 */
+/* specc: sha256 dc1fd8e7c12484a5 */

@@ -35,6 +35,7 @@ enum returns_probe {
 	RETURNS_PROBE_in_memory = 3,
 	RETURNS_PROBE_narrow = 4,
 	RETURNS_PROBE_nothing = 5,
+	RETURNS_PROBE_from_memory = 6,
 };
 
 struct returns_entry_arguments_event {
@@ -161,5 +162,30 @@ _Static_assert(offsetof(struct returns_nothing_event, uid) == 12, "returns_nothi
 _Static_assert(offsetof(struct returns_nothing_event, gid) == 16, "returns_nothing_event.gid");
 _Static_assert(offsetof(struct returns_nothing_event, comm) == 20, "returns_nothing_event.comm");
 
+struct returns_from_memory_event {
+	__u32 probe; /* 6: from_memory */
+	__u32 pid;
+	__u32 tid;
+	__u32 uid;
+	__u32 gid;
+	char comm[16];
+	__s32 c_error; /* 0, or the negative errno that kept c from being read */
+	__s8 c; /* return->c */
+	__u8 __pad0[3];
+	__s32 last_error; /* 0, or the negative errno that kept last from being read */
+	__s64 last; /* return->v[2] */
+};
+_Static_assert(sizeof(struct returns_from_memory_event) == 56, "size of struct returns_from_memory_event");
+_Static_assert(offsetof(struct returns_from_memory_event, probe) == 0, "returns_from_memory_event.probe");
+_Static_assert(offsetof(struct returns_from_memory_event, pid) == 4, "returns_from_memory_event.pid");
+_Static_assert(offsetof(struct returns_from_memory_event, tid) == 8, "returns_from_memory_event.tid");
+_Static_assert(offsetof(struct returns_from_memory_event, uid) == 12, "returns_from_memory_event.uid");
+_Static_assert(offsetof(struct returns_from_memory_event, gid) == 16, "returns_from_memory_event.gid");
+_Static_assert(offsetof(struct returns_from_memory_event, comm) == 20, "returns_from_memory_event.comm");
+_Static_assert(offsetof(struct returns_from_memory_event, c_error) == 36, "returns_from_memory_event.c_error");
+_Static_assert(offsetof(struct returns_from_memory_event, c) == 40, "returns_from_memory_event.c");
+_Static_assert(offsetof(struct returns_from_memory_event, last_error) == 44, "returns_from_memory_event.last_error");
+_Static_assert(offsetof(struct returns_from_memory_event, last) == 48, "returns_from_memory_event.last");
+
 #endif
-/* specc: sha256 2b39237d63dcc6d7 */
+/* specc: sha256 abb9344f3181507b */
