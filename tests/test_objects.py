@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -154,3 +156,35 @@ def test_the_header_is_c_and_its_asserts_hold(spec: Path, tmp_path: Path) -> Non
     code, said = _run(*strict, header)
     assert code != 0
     assert "static assertion failed" in said
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_what_is_saved_until_the_return_fits_the_stack(compiler: str, tmp_path: Path) -> None:
+    """A program has 512 bytes of stack: what does not fit is refused, and is never left to the compiler."""
+    rng = random.Random(int(os.environ["SPECC_SEED"]))
+    declarations, probes = [], []
+    for number in range(40):
+        parameters = []
+        for n in range(rng.randint(4, 30)):
+            kind = rng.choice(("long", "int", "char", "struct", "struct", "struct"))
+            if kind == "struct":
+                kind = f"struct s{number}_{n}"
+                count = rng.choice((rng.randint(1, 80), rng.randint(1, 8)))
+                declarations.append(f"{kind} {{ {rng.choice(('char', 'char', 'int', 'long'))} v[{count}]; }};")
+            parameters.append(f"{kind} a{n}")
+        declarations.append(f"long f{number}({', '.join(parameters)});")
+        wanted = [p.split()[-1] for p in rng.sample(parameters, rng.randint(1, len(parameters)))]
+        probes.append(f"  - {{uretprobe: /bin/true:f{number}, args: [{', '.join(wanted)}, return, latency]}}")
+    (tmp_path / "f.h").write_text("\n".join(declarations) + "\n")
+    head = "specc: 1\nname: t\nfields: [timestamp, pid, tid, comm]\nheaders: [f.h]\nprobes:\n"
+    spec = tmp_path / "t.yaml"
+    spec.write_text(head + "\n".join(probes) + "\n")
+    found = specc("check", spec, "--output-format", "json", cwd=tmp_path)
+    refused = json.loads(found.out)["diagnostics"]
+    assert {d["code"] for d in refused} <= {"SP305"}
+    lines = {d["line"] for d in refused}
+    fits = [p for n, p in enumerate(probes, 1 + head.count("\n")) if n not in lines]
+    assert 5 < len(fits) < 40
+    spec.write_text(head + "\n".join(fits) + "\n")
+    done = specc("build", spec, "-o", tmp_path / "out", "--emit", "obj", "--compiler", compiler, cwd=tmp_path)
+    assert done.code == 0, done.err

@@ -1,6 +1,6 @@
 """Where the eightbytes of the wanted values come from: places in, reads and stores out.
 
-    capture([Wanted("locked", storage, pieces)], budget=LOCAL_SLOTS)
+    capture([Wanted("locked", storage, pieces)])
 
 All wanted stack slots of a program that touch one another are copied by a single bpf_probe_read.
 """
@@ -17,9 +17,14 @@ from specc.place import SMALL, STACK, Piece
 # pt_regs spells the registers without their r, but for the numbered ones.
 MEMBER = {"rdi": "di", "rsi": "si", "rdx": "dx", "rcx": "cx", "r8": "r8", "r9": "r9", "rax": "ax"}
 
-# A program has 512 bytes of stack. Up to this many eightbytes of it hold copies of stack slots; what does not fit is
-# read straight into the event, the largest values first.
+# The kernel refuses a program that uses more stack than 512 bytes; calls and spilled registers need the rest.
+STACK_BYTES = 400
+# Up to this many eightbytes of it hold copies of stack slots; what does not fit is read straight into the event, the
+# largest values first.
 LOCAL_SLOTS = 32
+# The same at the entry of a call, where what is saved until the return, at most so many bytes, is on the stack too.
+SAVED_BYTES = 256
+SAVING_SLOTS = (STACK_BYTES - SAVED_BYTES) // 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +100,12 @@ def slots_of(wanted: Wanted) -> list[int]:
 @dataclass(frozen=True, slots=True)
 class Slots:
     """What holds the slots: the pt_regs member that points to it, its name in the C text, and whether it is so small
-    that one read of all that lies between the wanted slots is better than several."""
+    that one read of all that lies between the wanted slots is better than several; and how many are copied at the `most`."""
 
     base: str = "sp"
     array: str = "stack"
     join: bool = False
+    most: int = LOCAL_SLOTS
 
 
 STACK_SLOTS = Slots()
@@ -171,7 +177,7 @@ _CONTEXT_WORDS = 13  # the most arguments that a trampoline takes (MAX_BPF_FUNC_
 def capture(values: Sequence[Wanted], where: Slots = STACK_SLOTS, *, loose: frozenset[str] = frozenset()) -> Captured:
     """Reads and stores for all `values`, in their order; no stores for those that are `loose`, but their words."""
     loose_words: dict[str, Source] = {}
-    direct = _direct_names(values)
+    direct = _direct_names(values, where.most)
     shared = [w for w in values if w.name not in direct]
     runs = _runs(sorted({offset for w in shared for offset in slots_of(w)}), join=where.join)
     reads: list[Read] = []
@@ -207,13 +213,13 @@ def capture(values: Sequence[Wanted], where: Slots = STACK_SLOTS, *, loose: froz
     return Captured(made, statuses, status_of, loose_words)
 
 
-def _direct_names(values: Sequence[Wanted]) -> frozenset[str]:
-    """The values that are read straight into their field: those behind a pointer, and what LOCAL_SLOTS cannot hold."""
+def _direct_names(values: Sequence[Wanted], most: int) -> frozenset[str]:
+    """The values that are read straight into their field: those behind a pointer, and what `most` slots cannot hold."""
     direct = {w.name for w in values if w.memory is not None}
     on_stack = sorted((w for w in values if slots_of(w)), key=lambda w: len(slots_of(w)), reverse=True)
     held = sum(len(slots_of(w)) for w in on_stack)
     for wanted in on_stack:
-        if held <= LOCAL_SLOTS:
+        if held <= most:
             break
         if wanted.storage.count is not None:  # a scalar's field may be narrower than its slot
             held -= len(slots_of(wanted))

@@ -11,12 +11,9 @@ from specc.ir import (
     Event,
     Role,
 )
-from specc.lower.captures import Captured
+from specc.lower.captures import STACK_BYTES, Captured
 from specc.lower.nouns import Value
 from specc.spec import ProbeSpec, Spec
-
-# The kernel refuses a program that uses more stack than 512 bytes; calls and spilled registers need the rest.
-_STACK_BYTES = 400
 
 
 def check_fields(
@@ -46,18 +43,18 @@ def check_fields(
 
 def check_room(spec: Spec, probe: ProbeSpec, event: Event, now: Captured, report: Report) -> bool:
     used = 8 * now.capture.slots + (event.size if spec.buffer.kind == "perf" or probe.aggregate is not None else 0)
-    if used <= _STACK_BYTES:
+    if used <= STACK_BYTES:
         return True
     if probe.aggregate is not None:
         report.error(
             "SP289", f"what `{probe.name.text}` aggregates takes {used} bytes of the program's stack, on which it is put "
-            f"together, of {_STACK_BYTES}", probe.aggregate.where, help="use fewer keys, or shorter strings",
+            f"together, of {STACK_BYTES}", probe.aggregate.where, help="use fewer keys, or shorter strings",
         )  # fmt: skip
         return False
     report.error(
         "SP304",
         f"the event of `{probe.name.text}` has {event.size} bytes, too many for a perf buffer: it is put together on "
-        f"the program's stack, which holds {_STACK_BYTES - 8 * now.capture.slots} beside the rest",
+        f"the program's stack, which holds {STACK_BYTES - 8 * now.capture.slots} beside the rest",
         probe.where,
         help="use `buffer: {ring: 1MiB}`, or record less",
     )
@@ -68,10 +65,10 @@ def check_test(spec: Spec, probe: ProbeSpec, event: Event, test: Condition, now:
     """What is tested is copied to the stack, as what is recorded is, and as is an event for a perf buffer."""
     used = event.size if spec.buffer.kind == "perf" or probe.aggregate is not None else 0
     used += 8 * (test.capture.slots + now.capture.slots + test.capture.words) + 80 * bool(test.texts)
-    if used <= _STACK_BYTES:
+    if used <= STACK_BYTES:
         return True
     report.error(
-        "SP289", f"what `{probe.name.text}` tests and records takes {used} bytes of the program's stack, of {_STACK_BYTES}",
+        "SP289", f"what `{probe.name.text}` tests and records takes {used} bytes of the program's stack, of {STACK_BYTES}",
         probe.condition.where if probe.condition is not None else probe.where,
         help="record fewer of the arguments on the stack, or test none of them",
     )  # fmt: skip

@@ -24,7 +24,7 @@ from specc.ir import (
     Source,
     Store,
 )
-from specc.lower.captures import MOVING_STATUS, Captured
+from specc.lower.captures import MOVING_STATUS, SAVED_BYTES, STACK_BYTES, Captured
 from specc.lower.event import Planned, lay_out_event, lay_out_fields
 from specc.lower.nouns import RETURN, RETURN_FIELD, Value
 from specc.lower.section import section
@@ -33,8 +33,6 @@ from specc.noun import replace
 from specc.prototype import Record, bare, size_of
 from specc.spec import ProbeSpec, Spec
 
-# An entry is copied through the stack, beside its key and the local slots.
-_SAVED_BYTES = 256
 ENTERED = "__entered"  # the saved entry's member that has the time then
 
 
@@ -205,11 +203,13 @@ def entry_of(
         planned.append(Planned(ENTERED, "__u64", None, Role.LENGTH, comment="when, in ns"))
         captured = replace(captured, stores=(*captured.stores, Store(ENTERED, None, Now(), "__u64")))
     fields, size = lay_out_fields(tuple(planned))
-    if size > _SAVED_BYTES:
+    if size > SAVED_BYTES or size + 8 * captured.slots > STACK_BYTES:
+        copied = f", beside {8 * captured.slots} for their copies" if captured.slots and size <= SAVED_BYTES else ""
+        most = min(SAVED_BYTES, STACK_BYTES - 8 * captured.slots) if copied else SAVED_BYTES
         report.error(
             "SP305",
-            f"the entry arguments of `{probe.name.text}` take {size} bytes, and at most {_SAVED_BYTES} can be saved "
-            "until the return",
+            f"the entry arguments of `{probe.name.text}` take {size} bytes, and at most {most} can be saved "
+            f"until the return{copied}",
             probe.where,
             help="name fewer arguments, or record the large ones with an entry probe",
         )

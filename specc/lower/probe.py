@@ -16,7 +16,7 @@ from specc.ir import (
 )
 from specc.lower.aggregates import aggregate_of, key_first
 from specc.lower.arguments import select
-from specc.lower.captures import PROCESS_REGISTERS, Captured, Slots, Wanted, capture, capture_moving
+from specc.lower.captures import PROCESS_REGISTERS, SAVING_SLOTS, Captured, Slots, Wanted, capture, capture_moving
 from specc.lower.checks import check_fields, check_room, check_test
 from specc.lower.conditions import Asked, ask, condition
 from specc.lower.filling import ENTERED, entry_of, event_of, fetches_of, fixed_stores, saved_stores, unfailing
@@ -86,12 +86,13 @@ def _make(
 
     loose = frozenset(v.name for v in values if v.behind or v.hidden)
 
-    def captured(wanted: list[Wanted], loose: frozenset[str]) -> Captured:
+    def captured(wanted: list[Wanted], loose: frozenset[str], slots: Slots = slots) -> Captured:
         if moved is None:
             return capture(wanted, slots, loose=loose)
         return capture_moving(wanted, moved.window, loose)
 
-    saved = captured([v.wanted for v in values if v.wanted and v.entry], frozenset()) if saves else None
+    saving = replace(slots, most=SAVING_SLOTS)
+    saved = captured([v.wanted for v in values if v.wanted and v.entry], frozenset(), saving) if saves else None
     late = [v for v in values if v.wanted and not (saves and v.entry)]
     now = captured([v.wanted for v in late if v.wanted and v.name in recorded], loose)
     test = None
