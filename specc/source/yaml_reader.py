@@ -29,6 +29,7 @@ _WORDS: Final[dict[str, bool | float | None]] = {
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
 }
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_TOO_DEEP: Final = f"lists and maps are nested more than {MAX_DEPTH} deep"
 _MAX_DIGITS: Final = 40  # more than any 64-bit number has; Python's own bound on int(text) is a ValueError
 
 
@@ -170,7 +171,7 @@ class _Builder:
             raise stop("SP011", f"the alias `*{_short(name)}` stands inside what it names: a loop", self.span(event))
         node, size, depth = found
         if len(self.stack) + depth > MAX_DEPTH:
-            raise stop("SP013", f"lists and maps are nested more than {MAX_DEPTH} deep", self.span(event))
+            raise stop("SP013", _TOO_DEEP, self.span(event))
         return node, size, depth
 
     def open(self, event: Any, is_map: bool) -> None:
@@ -180,7 +181,7 @@ class _Builder:
             kind = "map" if is_map else "list"
             raise stop("SP010", f"a key must be a string, not a {kind}", self.span(event), help=_braces(event, is_map))
         if len(self.stack) >= MAX_DEPTH:
-            raise stop("SP013", f"lists and maps are nested more than {MAX_DEPTH} deep", self.span(event))
+            raise stop("SP013", _TOO_DEEP, self.span(event))
         if event.anchor is not None:
             self.anchors[event.anchor] = None
         self.stack.append(_Open(event, is_map))
@@ -331,6 +332,8 @@ def _syntax_error(error: Any, text: str, file: str) -> Stop:
         character = lines[mark.line][mark.column : mark.column + 1]
     if character == "\t" and ("cannot start" in problem or "tab" in problem):
         return _tab(where)
+    if "nesting depth" in problem:  # libyaml looks ahead, and from 0.2.6 on no deeper than 1,000
+        return stop("SP013", _TOO_DEEP, where)
     if "cannot start any token" in problem and character:
         return stop("SP006", f"a value cannot begin with `{character}`", where, help="put the value in quotes")
     if "<document start>" in problem:
