@@ -23,7 +23,8 @@ from specc.events import Decoder
 from specc.events.cells import decoder_of, records
 from specc.run.filters import Filters
 from specc.run.load import Options, Refused
-from specc.run.session import Counts, Session, open_session
+from specc.run.open import open_session
+from specc.run.session import Counts, Session
 from specc.run.stacks import open_stacks
 
 _TICK_MS: Final = 100

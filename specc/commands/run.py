@@ -98,7 +98,7 @@ def _run(data: bytes, options: argparse.Namespace, format_: str, report: Report)
     from specc.events.writers import require_stacks
     from specc.run.filters import Filters
     from specc.run.load import Options, Refused
-    from specc.run.session import open_session
+    from specc.run.open import open_session
 
     description = description_of(data, options.program)
     _check_aggregates(description, options, format_)

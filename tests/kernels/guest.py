@@ -217,7 +217,7 @@ def main(path: str) -> None:
     import specc.cli
     import specc.commands.run
     import specc.events
-    import specc.run.session
+    import specc.run.open
     import specc.run.stream  # noqa: F401
 
     for run in plan["runs"]:

@@ -13,7 +13,7 @@ from specc.diagnostics import Location, Report
 from specc.libbpf import LibbpfError, Library
 from specc.pipeline import emit_all, front, session
 from specc.run.load import Options, Refused
-from specc.run.session import open_session
+from specc.run.open import open_session
 
 from .build import live
 
