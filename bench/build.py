@@ -25,7 +25,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from specc.compiler import Compiler, environment, find_compiler  # noqa: E402  (the path must be set first)
+from specc.compiler import Compiler, environment  # noqa: E402  (the path must be set first)
+from specc.compiler.find import find_compiler  # noqa: E402
 
 PYTHON = sys.executable
 _SCRIPT = Path(PYTHON).with_name("specc")

@@ -15,13 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from specc.compiler import Compiler, find_compiler
 from specc.config import TARGETS_VARIABLE
 from specc.diagnostics import Report, Stop
 from specc.noun import dataclass, field
 from specc.sources import Sources
 
 if TYPE_CHECKING:
+    from specc.compiler import Compiler
     from specc.ir import Program
     from specc.survey import Survey
 
@@ -36,7 +36,14 @@ class Session:
 
 def session(request: str | None, btf_files: Sequence[str] = ()) -> Session:
     """The session that a command's --compiler and --btf ask for."""
-    return Session(cache(lambda: find_compiler(request)), [Path(b) for b in btf_files])
+
+    @cache
+    def compiler() -> Compiler:
+        from specc.compiler.find import find_compiler
+
+        return find_compiler(request)
+
+    return Session(compiler, [Path(b) for b in btf_files])
 
 
 def front(

@@ -24,7 +24,7 @@ import pytest
 
 from specc.build import compile_object
 from specc.cache import Cache
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 
 EVENT = 64
 

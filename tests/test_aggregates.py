@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.consumer import emit_python
 from specc.describe import Description, ProbeDescription, describe, parse_description
 from specc.diagnostics import Report, Stop

@@ -17,10 +17,11 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 import specc.build as build_module
-import specc.compiler as compiler_module
+import specc.compiler.ask as ask_module
 from specc.build import compile_object, compile_objects
 from specc.cache import Cache, digest
-from specc.compiler import Compiler, environment, find_compiler
+from specc.compiler import Compiler, environment
+from specc.compiler.find import find_compiler
 from specc.diagnostics import Diagnostic, Stop
 
 ROOT = Path(__file__).parent.parent
@@ -184,7 +185,7 @@ _ONCE = """
 import sys, hashlib
 from specc.build import compile_objects
 from specc.cache import Cache
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 c_text, workers, compiler = sys.stdin.read(), int(sys.argv[1]), find_compiler(sys.argv[2], cache=Cache(None))
 jobs = ((i, f"gup{i}", c_text) for i in range(6))
 for i, data in compile_objects(jobs, compiler, workers=workers, cache=Cache(None)):
@@ -653,7 +654,7 @@ def test_a_compiler_is_asked_once(compiler: Compiler, tmp_path: Path, monkeypatc
     def run(argv: list[str]) -> tuple[int, str]:
         raise AssertionError(f"a process was started: {argv}")
 
-    monkeypatch.setattr(compiler_module, "_run", run)
+    monkeypatch.setattr(ask_module, "_run", run)
     again = find_compiler(compiler.path, cache=cache)
     assert (again.compile_argv, again.preprocess_argv, again.identity) == (
         first.compile_argv,

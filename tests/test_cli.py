@@ -22,7 +22,7 @@ from command import PATIENCE, ROOT, Done, environment, files, specc
 
 from specc import __version__
 from specc.cli import COMMANDS
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.diagnostics import Stop
 
 SPEC = """\

@@ -16,7 +16,7 @@ import pytest
 from specc.build import compile_object
 from specc.cache import Cache
 from specc.compare import differences
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.describe import Description, describe, description_of, parse_description
 from specc.diagnostics import Report, Stop
 from specc.emit import emit

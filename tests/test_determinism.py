@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from command import ROOT, Done, environment, files, specc
 
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.diagnostics import Stop
 
 COMPILERS = ("clang", "zig")

@@ -26,7 +26,7 @@ import jsonschema
 import pytest
 
 from specc.batch import Batch, batch_of
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.describe import Description, describe, parse_description
 from specc.diagnostics import Report, Stop
 from specc.emit import emit_header

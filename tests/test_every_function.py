@@ -22,7 +22,7 @@ from kernels.packages import SUITES, Kernel, get_kernel
 from specc.abi import place_arguments
 from specc.btf import Btf, open_btf
 from specc.build import compile_object
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.diagnostics import Report, Sources, render
 from specc.fit import Need, fit
 from specc.pipeline import Session, emit_all, front

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.diagnostics import Report, Sources, render
 from specc.pipeline import Session, emit_all, front
 

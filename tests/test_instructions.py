@@ -17,7 +17,7 @@ from bpf_code import Function, functions, stack_of
 from command import ROOT, specc
 
 from specc.build import compile_object
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.diagnostics import Stop
 
 GOLDEN = Path(__file__).parent / "golden" / "instructions.txt"

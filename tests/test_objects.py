@@ -16,7 +16,7 @@ import pytest
 from command import PATIENCE, ROOT, specc
 
 from specc.build import compile_object
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.diagnostics import Stop
 
 SPECS = sorted(p for p in (ROOT / "specs").iterdir() if p.is_file())

@@ -14,7 +14,7 @@ import pytest
 from command import ROOT, environment
 
 from specc import __version__
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.diagnostics import Stop
 
 # pip's own network patience and a cold cache; nothing here takes this long otherwise.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.diagnostics import Report, Sources, render
 from specc.ir import Program
 from specc.pipeline import Session, emit_all, front

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from btf_writer import Writer
 
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.describe import ProbeDescription, parse_description
 from specc.describe.writer import describe
 from specc.diagnostics import Report, Sources, render

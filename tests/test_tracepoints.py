@@ -13,7 +13,7 @@ from specc.btf import Btf, open_btf
 from specc.btf.part import part_of
 from specc.btf.tracepoints import find_tracepoint, tracepoint, tracepoints
 from specc.build import compile_object
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.describe import ProbeDescription, parse_description
 from specc.describe.writer import describe
 from specc.diagnostics import Report, Sources, Stop, render

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command import specc
 
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.describe import describe, parse_description
 from specc.diagnostics import Report, Sources, render
 from specc.elf import file_build_id, read_elf, symbols

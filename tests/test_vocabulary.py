@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from btf_writer import Writer
 
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.diagnostics import Report, Sources, render
 from specc.ir import Names, Program
 from specc.lower.shown import agreed, agreed_type, in_width

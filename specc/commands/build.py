@@ -94,7 +94,7 @@ class Run:
     def compiler(self) -> Compiler:
         """Raises Stop."""
         if self._compiler is None:
-            from specc.compiler import find_compiler
+            from specc.compiler.find import find_compiler
 
             self._compiler = find_compiler(self.options.compiler, cache=self.cache)
         return self._compiler
@@ -126,6 +126,10 @@ class Run:
             from specc.compiler import known_compiler
 
             self._compiler = known_compiler(self.options.compiler, cache=self.cache)
+            if self._compiler is None:
+                from specc.compiler.find import ask_ahead
+
+                self._compiler = ask_ahead(self.options.compiler, cache=self.cache)
         if self._compiler is not None:
             job.outputs = self.manifest.lookup(self._key(job, self._compiler))
         return job.outputs is not None

@@ -71,7 +71,7 @@ def examine(compiler: str | None) -> list[Check]:
 
 
 def _compiler(request: str | None) -> Check:
-    from specc.compiler import find_compiler
+    from specc.compiler.find import find_compiler
 
     try:
         found = find_compiler(request)

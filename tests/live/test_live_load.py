@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from specc.build import compile_object
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.describe import description_of
 from specc.diagnostics import Location, Report
 from specc.libbpf import LibbpfError, Library

@@ -16,7 +16,7 @@ from btf_compiled import clang, compile_btf
 from jsonschema import Draft202012Validator
 
 from specc.build import compile_object
-from specc.compiler import find_compiler
+from specc.compiler.find import find_compiler
 from specc.describe import description_of
 from specc.diagnostics import Report, Sources, render
 from specc.events import Decoder
