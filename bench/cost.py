@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 from specc.buffers import Reader, open_buffer  # noqa: E402  (the path must be set first)
 from specc.build import compile_object  # noqa: E402
 from specc.compiler.find import find_compiler  # noqa: E402
-from specc.describe import description_of  # noqa: E402
+from specc.describe.reader import description_of  # noqa: E402
 from specc.elf import file_offset, read_elf, symbols  # noqa: E402
 from specc.libbpf import Library  # noqa: E402
 from specc.run.system import attach_by_ioctl, perf_event_open, pmu  # noqa: E402

@@ -30,7 +30,7 @@ from options_cases import CASES, EMPTY, HEADER, RING, SPEC, TARGET, Case  # noqa
 from specc.buffers import Reader, open_buffer  # noqa: E402
 from specc.build import compile_object  # noqa: E402
 from specc.compiler.find import find_compiler  # noqa: E402
-from specc.describe import description_of  # noqa: E402
+from specc.describe.reader import description_of  # noqa: E402
 from specc.elf import file_offset, read_elf, symbols  # noqa: E402
 from specc.libbpf import Library  # noqa: E402
 from specc.run.system import attach_by_ioctl, perf_event_open, pmu  # noqa: E402

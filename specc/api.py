@@ -17,7 +17,8 @@ from types import SimpleNamespace, TracebackType
 from typing import Any, Final
 
 from specc.commands.run import object_bytes, spec_places
-from specc.describe import Description, description_of
+from specc.describe import Description
+from specc.describe.reader import description_of
 from specc.diagnostics import Diagnostic, Report, Sources, Stop, render
 from specc.events import Decoder
 from specc.events.cells import decoder_of, records

@@ -13,7 +13,8 @@ import pytest
 
 from specc.compiler.find import find_compiler
 from specc.consumer import emit_python
-from specc.describe import Description, ProbeDescription, describe, parse_description
+from specc.describe import Description, ProbeDescription, describe
+from specc.describe.reader import parse_description
 from specc.diagnostics import Report, Stop
 from specc.events import open_writer
 from specc.events.cells import Interval, Tally, bounds, decoder_of, records, tally_of

@@ -17,7 +17,8 @@ from specc.build import compile_object
 from specc.cache import Cache
 from specc.compare import differences
 from specc.compiler.find import find_compiler
-from specc.describe import Description, describe, description_of, parse_description
+from specc.describe import Description, describe
+from specc.describe.reader import description_of, parse_description
 from specc.diagnostics import Report, Stop
 from specc.emit import emit
 from specc.ir import Event, Program

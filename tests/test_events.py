@@ -27,7 +27,8 @@ import pytest
 
 from specc.batch import Batch, batch_of
 from specc.compiler.find import find_compiler
-from specc.describe import Description, describe, parse_description
+from specc.describe import Description, describe
+from specc.describe.reader import parse_description
 from specc.diagnostics import Report, Stop
 from specc.emit import emit_header
 from specc.events import Decoder, open_writer

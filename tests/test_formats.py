@@ -15,7 +15,8 @@ import jsonschema
 import pytest
 
 from specc.batch import batch_of
-from specc.describe import Description, describe, parse_description
+from specc.describe import Description, describe
+from specc.describe.reader import parse_description
 from specc.diagnostics import Location, Stop
 from specc.events import Decoder, open_writer
 from specc.events.formats import duration_text, port_text, size_text, syscall_text

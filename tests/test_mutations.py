@@ -23,7 +23,8 @@ from oracle.experiment import Configuration, Measurement, Place, compilers, meas
 from specc.abi import place_arguments
 from specc.btf import open_btf
 from specc.compiler.find import find_compiler
-from specc.describe import ProbeDescription, parse_description
+from specc.describe import ProbeDescription
+from specc.describe.reader import parse_description
 from specc.describe.writer import describe
 from specc.diagnostics import Report, Sources, render
 from specc.ir import PlaceConstant, Places

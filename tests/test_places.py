@@ -11,7 +11,8 @@ import pytest
 from specc.btf import open_btf
 from specc.build import compile_object
 from specc.compiler.find import find_compiler
-from specc.describe import ProbeDescription, parse_description
+from specc.describe import ProbeDescription
+from specc.describe.reader import parse_description
 from specc.describe.writer import describe
 from specc.diagnostics import Report, Sources, render
 from specc.ir import Program

@@ -9,7 +9,8 @@ import pytest
 from btf_writer import Writer
 
 from specc.compiler.find import find_compiler
-from specc.describe import ProbeDescription, parse_description
+from specc.describe import ProbeDescription
+from specc.describe.reader import parse_description
 from specc.describe.writer import describe
 from specc.diagnostics import Report, Sources, render
 from specc.ir import Event

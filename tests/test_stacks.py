@@ -15,7 +15,8 @@ import pytest
 from test_events import GOLDEN, described, program_of
 
 from specc.batch import batch_of
-from specc.describe import Description, describe, parse_description
+from specc.describe import Description, describe
+from specc.describe.reader import parse_description
 from specc.diagnostics import Stop
 from specc.elf import STT_FUNC, Symbol
 from specc.events import open_writer

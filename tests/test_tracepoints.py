@@ -14,7 +14,8 @@ from specc.btf.part import part_of
 from specc.btf.tracepoints import find_tracepoint, tracepoint, tracepoints
 from specc.build import compile_object
 from specc.compiler.find import find_compiler
-from specc.describe import ProbeDescription, parse_description
+from specc.describe import ProbeDescription
+from specc.describe.reader import parse_description
 from specc.describe.writer import describe
 from specc.diagnostics import Report, Sources, Stop, render
 from specc.ir import Program

@@ -11,7 +11,8 @@ import pytest
 from command import specc
 
 from specc.compiler.find import find_compiler
-from specc.describe import describe, parse_description
+from specc.describe import describe
+from specc.describe.reader import parse_description
 from specc.diagnostics import Report, Sources, render
 from specc.elf import file_build_id, read_elf, symbols
 from specc.ir import Program

@@ -12,7 +12,7 @@ from specc.btf import Btf
 from specc.btf.complete import completed_by
 from specc.build import compile_object
 from specc.compiler.find import find_compiler
-from specc.describe import description_of
+from specc.describe.reader import description_of
 from specc.diagnostics import Report
 from specc.pipeline import Session, emit_all, front
 from specc.run.paths import problems

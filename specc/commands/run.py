@@ -94,7 +94,7 @@ def spec_places(options: argparse.Namespace) -> Callable[[str], Location | None]
 
 
 def _run(data: bytes, options: argparse.Namespace, format_: str, report: Report) -> int:
-    from specc.describe import description_of
+    from specc.describe.reader import description_of
     from specc.events.writers import require_stacks
     from specc.run.filters import Filters
     from specc.run.load import Options, Refused

@@ -13,7 +13,7 @@ from kernels.functions import PAGE, Case, check_case
 from kernels.plan import bpftool
 from kernels.results import Results
 from kernels.table import place_of
-from specc.describe import description_of
+from specc.describe.reader import description_of
 from specc.run.fill import fill
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 
 from specc.build import compile_object
 from specc.compiler.find import find_compiler
-from specc.describe import description_of
+from specc.describe.reader import description_of
 from specc.diagnostics import Location, Report
 from specc.libbpf import LibbpfError, Library
 from specc.pipeline import emit_all, front, session

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 
 from specc.build import compile_object
 from specc.compiler.find import find_compiler
-from specc.describe import description_of
+from specc.describe.reader import description_of
 from specc.diagnostics import Report, Sources, render
 from specc.events import Decoder
 from specc.libbpf import Library
