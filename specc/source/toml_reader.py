@@ -1,4 +1,4 @@
-"""TOML 1.0 text -> Node.
+"""TOML 1.0 text -> Node: statements, and which table each of them fills.
 
 In: decoded text.  Out: the root Node, None for a file without content, or `Stop` at the first mistake.
 
@@ -11,35 +11,19 @@ hold it against `tomllib`, which decides what is TOML.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from typing import Final, TypeAlias
 
-from specc.diagnostics import Location, Stop, stop
+from specc.diagnostics import Stop, stop
 from specc.noun import dataclass, field
-from specc.source.document import MAX_DEPTH, MAX_INTEGER, MAX_VALUES, MIN_INTEGER, Entry, Node, Value
+from specc.source.document import MAX_DEPTH, MAX_VALUES, Entry, Node
+from specc.source.toml_text import Text
 
 _BLANK: Final = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")  # between statements, and inside of arrays
 _SPACE: Final = re.compile(r"[ \t]*+")
 _LINE_END: Final = re.compile(r"[ \t]*+(?:#[^\n]*+)?+(?:\n|\r\n|\Z)")
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]++")
 _TOKEN: Final = re.compile(r"[^\s,\[\]{}#=\"']++")
-_BASIC: Final = re.compile(r'"((?:[^"\\\n\r]++|\\[^\n\r])*+)"')
-_LITERAL: Final = re.compile(r"'([^'\n\r]*+)'")
-# Up to two quotes may stand right before the three that close; so the run that closes is three to five long.
-_LONG_BASIC: Final = re.compile(r'"""(?:\r?\n)?+((?:[^"\\]++|\\[\s\S]|"{1,2}+(?!"))*+)("{3,5}+)')
-_LONG_LITERAL: Final = re.compile(r"'''(?:\r?\n)?+((?:[^']++|'{1,2}+(?!'))*+)('{3,5}+)")
-_ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|([btnfr\"\\])|([ \t]*\r?\n[ \t\r\n]*)|)")
-_ESCAPED: Final = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\"}
-_DECIMAL: Final = re.compile(r"[+-]?(?:0|[1-9](?:_?[0-9])*)")
-_PREFIXED: Final = re.compile(
-    r"0x[0-9A-Fa-f](?:_?[0-9A-Fa-f])*|0o[0-7](?:_?[0-7])*|0b[01](?:_?[01])*",
-)
-_FLOAT: Final = re.compile(
-    r"[+-]?(?:0|[1-9](?:_?[0-9])*)(?:\.[0-9](?:_?[0-9])*)?(?:[eE][+-]?[0-9](?:_?[0-9])*)?|[+-]?(?:inf|nan)"
-)
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.*|[0-9]{2}:[0-9]{2}:[0-9]{2}.*")
 _ONE_LINE: Final = "an inline table is written on one line"
-_MAX_DIGITS: Final = 100  # more than any 64-bit number has, even in binary
 
 
 @dataclass(slots=True)
@@ -85,38 +69,22 @@ def read_toml(text: str, file: str) -> Node | None:
 
 class _Reader:
     def __init__(self, text: str, file: str) -> None:
+        self.source = Text(text, file)
         self.text = text
-        self.file = file
-        self.lines = [0, *(m.end() for m in re.finditer("\n", text))]  # where each line starts
         self.at = 0
         self.section = 0
         self.count = 0
 
-    # Places
-
-    def place(self, offset: int) -> tuple[int, int]:
-        line = bisect_right(self.lines, offset)
-        return line, offset - self.lines[line - 1] + 1
-
-    def span(self, start: int, end: int) -> Location:
-        return Location(self.file, *self.place(start), *self.place(end))
-
-    def node(self, value: Value, start: int, end: int) -> Node:
-        return Node(value, self.file, *self.place(start), *self.place(end))
-
-    def error(self, message: str, start: int, end: int | None = None, help: str | None = None) -> Stop:
-        if start >= len(self.text):  # at the end of the file: show the end of the last line that has text
-            start = end = len(self.text.rstrip())
-        return stop("SP007", message, self.span(start, end if end is not None else start + 1), help=help)
-
     def bound(self, depth: int, start: int) -> None:
         if depth > MAX_DEPTH:
-            raise stop("SP013", f"arrays and tables are nested more than {MAX_DEPTH} deep", self.span(start, start + 1))
+            raise stop(
+                "SP013", f"arrays and tables are nested more than {MAX_DEPTH} deep", self.source.span(start, start + 1)
+            )
 
     def counted(self, start: int) -> None:
         self.count += 1
         if self.count > MAX_VALUES:
-            where = self.span(start, start + 1)
+            where = self.source.span(start, start + 1)
             raise stop("SP012", f"the spec has more than {MAX_VALUES:,} values", where, help="split it into several")
 
     # Statements
@@ -137,7 +105,7 @@ class _Reader:
                 self.pair(table, self.section, 0)
             end = _LINE_END.match(text, self.at)
             if end is None:
-                raise self.error("expected the end of the line", self.at, help="one statement on a line")
+                raise self.source.error("expected the end of the line", self.at, help="one statement on a line")
             self.at = end.end()
 
     def header(self, root: _Table) -> _Table:
@@ -148,7 +116,7 @@ class _Reader:
         self.section += 1
         keys = self.key()
         if not self.text.startswith("]]" if many else "]", self.at):
-            raise self.error(f"expected `{']]' if many else ']'}` after the table's name", self.at)
+            raise self.source.error(f"expected `{']]' if many else ']'}` after the table's name", self.at)
         self.at += 2 if many else 1
         self.bound(len(keys), start)
         self.counted(start)
@@ -197,13 +165,13 @@ class _Reader:
         self.bound(depth + len(keys), self.at)
         if not self.text.startswith("=", self.at):
             help = "TOML has `key = value`" if self.text.startswith(":", self.at) else None
-            raise self.error("expected `=` after the key", self.at, help=help)
+            raise self.source.error("expected `=` after the key", self.at, help=help)
         self.at = _SPACE.match(self.text, self.at + 1).end()  # type: ignore[union-attr]
         for key in keys[:-1]:
             name = _name(key)
             if name not in table.entries:
                 self.counted(self.at)
-                first, last = self.offset(key.line, key.column), self.offset(key.end_line, key.end_column)
+                first, last = self.source.offset(key.line, key.column), self.source.offset(key.end_line, key.end_column)
                 made = _Table(first, last, section=section)
                 table.entries[name] = (key, made)
                 table = made
@@ -225,9 +193,6 @@ class _Reader:
         short = name if len(name) <= 60 else name[:57] + "..."
         return stop("SP009", f"the key `{short}` is here twice", key.where, notes=[f"first at {first.where}"])
 
-    def offset(self, line: int, column: int) -> int:
-        return self.lines[line - 1] + column - 1
-
     def key(self) -> list[Node]:
         """A key with its dots; leaves `at` at what follows it and its spaces."""
         text, parts = self.text, []
@@ -237,13 +202,13 @@ class _Reader:
             if bare is not None:
                 name, end = bare.group(), bare.end()
             elif text.startswith(('"""', "'''"), start):
-                raise self.error("a key is written on one line", start, start + 3)
+                raise self.source.error("a key is written on one line", start, start + 3)
             elif text.startswith(('"', "'"), start):
-                name, end = self.string(start)
+                name, end = self.source.string(start)
             else:
                 help = "a key is letters, digits, `_` and `-`, or a string in quotes"
-                raise self.error("expected a key", start, help=help)
-            parts.append(self.node(name, start, end))
+                raise self.source.error("expected a key", start, help=help)
+            parts.append(self.source.node(name, start, end))
             if len(parts) > MAX_DEPTH:
                 self.bound(len(parts), start)
             self.at = _SPACE.match(text, end).end()  # type: ignore[union-attr]
@@ -259,39 +224,17 @@ class _Reader:
         self.bound(depth, start)
         first = text[start : start + 1]
         if first in ('"', "'") and first:
-            string, self.at = self.string(start)
-            return self.node(string, start, self.at)
+            string, self.at = self.source.string(start)
+            return self.source.node(string, start, self.at)
         if first == "[":
             return self.array(depth)
         if first == "{":
             return self.inline(depth)
         token = _TOKEN.match(text, start)
         if token is None:
-            raise self.error("expected a value", start)
+            raise self.source.error("expected a value", start)
         self.at = token.end()
-        return self.node(self.scalar(token.group(), start), start, self.at)
-
-    def scalar(self, token: str, start: int) -> Value:
-        end = start + len(token)
-        if token in ("true", "false"):
-            return token == "true"
-        if _DECIMAL.fullmatch(token) or _PREFIXED.fullmatch(token):
-            number = MAX_INTEGER + 1
-            if len(token) <= _MAX_DIGITS:
-                number = int(token, 0) if token[:1] == "0" else int(token)
-            if not MIN_INTEGER <= number <= MAX_INTEGER:
-                raise stop("SP018", "the number does not fit into 64 bits", self.span(start, end))
-            return number
-        if _FLOAT.fullmatch(token):
-            value = float(token)
-            if value in (float("inf"), float("-inf")) and "inf" not in token:
-                raise stop("SP018", "the number is too large", self.span(start, end))
-            return value
-        where = self.span(start, end)
-        if _DATE.fullmatch(token):
-            raise stop("SP019", "a spec has no dates and times", where, help="put it in quotes if it is a string")
-        short = token if len(token) <= 60 else token[:57] + "..."
-        raise stop("SP007", f"`{short}` is not a TOML value", where, help="put it in quotes if it is a string")
+        return self.source.node(self.source.scalar(token.group(), start), start, self.at)
 
     def array(self, depth: int) -> _Item:
         text, start = self.text, self.at
@@ -306,14 +249,14 @@ class _Reader:
             if text[self.at] == ",":
                 self.at += 1
             elif text[self.at] != "]":
-                raise self.error("expected `,` or `]` in the array", self.at)
+                raise self.source.error("expected `,` or `]` in the array", self.at)
         self.at += 1
         return _List(start, self.at, items)
 
     def blank(self, opened: int) -> None:
         self.at = _BLANK.match(self.text, self.at).end()  # type: ignore[union-attr]
         if self.at >= len(self.text):
-            raise self.error("the `[` is never closed", opened)
+            raise self.source.error("the `[` is never closed", opened)
 
     def inline(self, depth: int) -> _Item:
         text, start = self.text, self.at
@@ -322,7 +265,7 @@ class _Reader:
         if not text.startswith("}", self.at):
             while True:
                 if _LINE_END.match(text, self.at):
-                    raise self.error("the `{` is not closed on its line", start, help=_ONE_LINE)
+                    raise self.source.error("the `{` is not closed on its line", start, help=_ONE_LINE)
                 self.pair(table, -1, depth)
                 self.at = _SPACE.match(text, self.at).end()  # type: ignore[union-attr]
                 if text.startswith("}", self.at):
@@ -330,49 +273,12 @@ class _Reader:
                 if not text.startswith(",", self.at):
                     line_end = _LINE_END.match(text, self.at)
                     help = _ONE_LINE if line_end else None
-                    raise self.error("expected `,` or `}` in the inline table", self.at, help=help)
+                    raise self.source.error("expected `,` or `}` in the inline table", self.at, help=help)
                 self.at += 1
         self.at += 1
         _close(table)
         table.end = self.at
         return table
-
-    def string(self, start: int) -> tuple[str, int]:
-        """The string that begins at `start`, and where it ends."""
-        text = self.text
-        quote = text[start]
-        if text.startswith(quote * 3, start):
-            found = (_LONG_BASIC if quote == '"' else _LONG_LITERAL).match(text, start)
-            if found is None:
-                raise self.error("the string that begins here is never closed", start, start + 3)
-            body = found.group(1) + found.group(2)[3:]
-        else:
-            found = (_BASIC if quote == '"' else _LITERAL).match(text, start)
-            if found is None:
-                raise self.error("the string that begins here is not closed on its line", start)
-            body = found.group(1)
-        if quote == '"' and "\\" in body:
-            body = self.unescape(body, found.start(1))
-        return body.replace("\r\n", "\n"), found.end()
-
-    def unescape(self, body: str, start: int) -> str:
-        def one(match: re.Match[str]) -> str:
-            four, eight, letter, line = match.groups()
-            if letter is not None:
-                return _ESCAPED[letter]
-            if line is not None:
-                return ""
-            digits = four or eight
-            if digits is None:
-                at = start + match.start()
-                raise self.error("this escape is not known", at, at + 2, "in single quotes a backslash is a backslash")
-            code = int(digits, 16)
-            if code > 0x10FFFF or 0xD800 <= code < 0xE000:
-                at = start + match.start()
-                raise self.error("this is no Unicode character", at, start + match.end())
-            return chr(code)
-
-        return _ESCAPE.sub(one, body)
 
     # The finished tree
 
@@ -380,12 +286,12 @@ class _Reader:
         match item:
             case _Table(start=start, end=end, entries=entries):
                 done = {name: Entry(key, self.finish(value)) for name, (key, value) in entries.items()}
-                return self.node(done, start, end)
+                return self.source.node(done, start, end)
             case _Tables(tables=tables):
                 nodes = tuple(self.finish(table) for table in tables)
                 return nodes[0]._replace(value=nodes)
             case _List(start=start, end=end, items=items):
-                return self.node(tuple(self.finish(value) for value in items), start, end)
+                return self.source.node(tuple(self.finish(value) for value in items), start, end)
             case _:
                 return item
 
