@@ -1,9 +1,11 @@
-"""The integers of C: how they wrap, promote and convert, and what a constant's spelling is worth.
+"""The numbers of C: how they wrap, promote and convert, what operators and builtins make of them, and what a constant's
+spelling is worth.
 
 In: Python numbers with a C type, or the text of a constant.  Out: the same as C has it on x86-64.
 
     wrap(300, UCHAR)                        # 44
     common(INT, ULONG)                      # ULONG
+    compute("/", -7, 2)                     # -3
     constant_value("int", "0xffffffff")     # (4294967295, UINT)
 
 C11 6.3.1 (conversions), 6.4.4.1 (types of constants), 6.4.4.4 (character constants).
@@ -30,6 +32,7 @@ from specc.prototype import (
     UINT128,
     ULLONG,
     ULONG,
+    USHORT,
     BitInt,
     Complex,
     CType,
@@ -50,6 +53,7 @@ _UNSIGNED: Final = {INT: UINT, LONG: ULONG, LLONG: ULLONG, INT128: UINT128}
 _SUFFIX: Final = re.compile(r"([uUlL]*)$")
 ESCAPE: Final = re.compile(r"\\(?:x([0-9a-fA-F]+)|([0-7]{1,3})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))|([^\\])", re.S)
 _SIMPLE_ESCAPES: Final = {"n": 10, "t": 9, "r": 13, "0": 0, "a": 7, "b": 8, "f": 12, "v": 11, "e": 27}
+BIT_FUNCTION: Final = re.compile(r"__builtin_(?:(clz|ctz|ffs|popcount|parity)(l|ll|)|bswap(16|32|64))")
 COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge,
 }  # fmt: skip
@@ -98,6 +102,56 @@ def common(a: CType, b: CType) -> CType:
             return _UNSIGNED[high]
         return high
     return a if isinstance(a, Pointer) else b
+
+
+def compute(op: str, a: int | float, b: int | float) -> int | float | None:
+    """What an operator makes of two numbers of one type; None when it is none, or not one for these."""
+    match op:
+        case "+":
+            return a + b
+        case "-":
+            return a - b
+        case "*":
+            return a * b
+        case "/" if isinstance(a, float) or isinstance(b, float):
+            return a / b
+    if isinstance(a, float) or isinstance(b, float):
+        return None
+    match op:
+        case "/" | "%":
+            quotient = abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)  # C11 6.5.5p6: towards zero
+            return quotient if op == "/" else a - quotient * b
+        case "&":
+            return a & b
+        case "|":
+            return a | b
+        case "^":
+            return a ^ b
+        case _:
+            return None
+
+
+def bit_function(name: str, value: int) -> Value | None:
+    """What a builtin that `BIT_FUNCTION` matches makes of a number; None where gcc's manual leaves it undefined."""
+    m = BIT_FUNCTION.fullmatch(name)
+    assert m is not None
+    if m[3]:
+        size = int(m[3]) // 8
+        kind = {2: USHORT, 4: UINT, 8: ULONG}[size]
+        return int.from_bytes(wrap(value, kind).to_bytes(size, "little"), "big"), kind
+    kind = {"": UINT, "l": ULONG, "ll": ULLONG}[m[2]]
+    value = wrap(value, kind)
+    if not value and m[1] in ("clz", "ctz"):
+        return None
+    lowest = (value & -value).bit_length()
+    table = {
+        "clz": 8 * kind.size - value.bit_length(),
+        "ctz": lowest - 1,
+        "ffs": lowest,
+        "popcount": value.bit_count(),
+        "parity": value.bit_count() & 1,
+    }
+    return table[m[1]], INT
 
 
 def find_member(record: CType, name: str) -> tuple[int, CType] | None:

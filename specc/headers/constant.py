@@ -1,4 +1,4 @@
-"""Constant expressions of C: their value, with C's integer types and wrap-around, and the type of an expression.
+"""Constant expressions of C: trees to values, which `arithmetic` computes, and to the type of an expression.
 
 In: pycparser's tree of an expression.  Out: a value and its type, or a `Stop` that says what is not constant.
 
@@ -10,21 +10,29 @@ C11 6.6 (constant expressions), 6.3.1.8 (usual arithmetic conversions), 6.4.4.1 
 
 from __future__ import annotations
 
-import re
 from typing import Any, Protocol
 
 from specc.diagnostics import Stop, stop
-from specc.headers.arithmetic import COMPARE, ESCAPE, Value, common, constant_value, find_member, promote, wrap
+from specc.headers.arithmetic import (
+    BIT_FUNCTION,
+    COMPARE,
+    ESCAPE,
+    Value,
+    bit_function,
+    common,
+    compute,
+    constant_value,
+    find_member,
+    promote,
+    wrap,
+)
 from specc.headers.syntax import Parsed
 from specc.prototype import (
     CHAR,
     INT,
     INTS,
     LONG,
-    UINT,
-    ULLONG,
     ULONG,
-    USHORT,
     VOID,
     Array,
     BitInt,
@@ -220,29 +228,12 @@ class Evaluator:
         b, _ = self._convert(parsed, node, right, kind)
         if node.op in ("/", "%") and not b:
             raise self._refuse(parsed, node, "it divides by zero")
-        result: int | float
-        match node.op:
-            case "+":
-                result = a + b
-            case "-":
-                result = a - b
-            case "*":
-                result = a * b
-            case "/" if isinstance(a, float) or isinstance(b, float):
-                result = a / b
-            case _ if isinstance(a, float) or isinstance(b, float):
-                raise self._refuse(parsed, node, f"`{node.op}` needs integers")
-            case "/" | "%":
-                quotient = abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)  # C11 6.5.5p6: towards zero
-                result = quotient if node.op == "/" else a - quotient * b
-            case "&":
-                result = a & b
-            case "|":
-                result = a | b
-            case "^":
-                result = a ^ b
-            case _:
-                raise self._refuse(parsed, node, f"it has the operator `{node.op}`")
+        result = compute(node.op, a, b)
+        if result is None:
+            whole = isinstance(a, int) and isinstance(b, int)
+            raise self._refuse(
+                parsed, node, f"it has the operator `{node.op}`" if whole else f"`{node.op}` needs integers"
+            )
         return self._convert(parsed, node, result, kind)
 
     def _call(self, parsed: Parsed, node: Any) -> Value:
@@ -261,27 +252,11 @@ class Evaluator:
             return self._convert(parsed, node, self.value(parsed, arguments[0])[0], LONG)
         if name == "__builtin_choose_expr" and len(arguments) == 3:
             return self.value(parsed, arguments[1 if self.value(parsed, arguments[0])[0] else 2])
-        m = re.fullmatch(r"__builtin_(clz|ctz|ffs|popcount|parity)(l|ll|)", name)
-        if m is not None and len(arguments) == 1:
-            kind = {"": UINT, "l": ULONG, "ll": ULLONG}[m[2]]
-            value = wrap(self.integer(parsed, arguments[0]), kind)
-            if not value and m[1] in ("clz", "ctz"):
+        if BIT_FUNCTION.fullmatch(name) and len(arguments) == 1:
+            found = bit_function(name, self.integer(parsed, arguments[0]))
+            if found is None:
                 raise self._refuse(parsed, node, f"`{name}(0)` is undefined")
-            lowest = (value & -value).bit_length()
-            table = {
-                "clz": 8 * kind.size - value.bit_length(),
-                "ctz": lowest - 1,
-                "ffs": lowest,
-                "popcount": value.bit_count(),
-                "parity": value.bit_count() & 1,
-            }
-            return table[m[1]], INT
-        m = re.fullmatch(r"__builtin_bswap(16|32|64)", name)
-        if m is not None and len(arguments) == 1:
-            size = int(m[1]) // 8
-            value = self.integer(parsed, arguments[0]) & ((1 << 8 * size) - 1)
-            swapped = int.from_bytes(value.to_bytes(size, "little"), "big")
-            return swapped, {2: USHORT, 4: UINT, 8: ULONG}[size]
+            return found
         raise self._refuse(parsed, node, f"it calls `{name}`" if name else "it calls a function")
 
     def _offset(self, parsed: Parsed, node: Any, base: CType) -> tuple[int, CType]:
