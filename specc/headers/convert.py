@@ -11,10 +11,10 @@ as `Record(kind, tag, None)`, so that a prototype drags in only the types its AB
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from specc.diagnostics import Location, Stop, did_you_mean, stop
-from specc.headers.attributes import CONVENTIONS, Attribute
+from specc.headers.attributes import Attribute
 from specc.headers.constant import Evaluator
 from specc.headers.meaning import (
     RESHAPING,
@@ -27,31 +27,25 @@ from specc.headers.meaning import (
 )
 from specc.headers.records import build_enum, build_record
 from specc.headers.syntax import Parsed
-from specc.headers.wellknown import BUILTINS
+from specc.headers.wellknown import BUILTINS, bit_int, spelled
 from specc.noun import replace
 from specc.prototype import (
     FLOATS,
-    INTS,
-    LONG_DOUBLE,
     VOID,
     Array,
-    BitInt,
     Complex,
     CType,
     Enum,
     Float,
     Function,
     Int,
-    Parameter,
     Pointer,
-    Prototype,
     Qualified,
     Record,
     Typedef,
     Unknown,
     align_of,
     bare,
-    spell,
 )
 
 
@@ -71,17 +65,6 @@ class Environment(Protocol):
     def share(self, key: tuple[str, int], ctype: Record | Enum) -> None: ...
 
 
-_SPECIFIERS: Final = {
-    "char": INTS["char"], "char signed": INTS["signed char"], "char unsigned": INTS["unsigned char"],
-    "short": INTS["short"], "short signed": INTS["short"], "short unsigned": INTS["unsigned short"],
-    "": INTS["int"], "signed": INTS["int"], "unsigned": INTS["unsigned int"],
-    "long": INTS["long"], "long signed": INTS["long"], "long unsigned": INTS["unsigned long"],
-    "long long": INTS["long long"], "long long signed": INTS["long long"],
-    "long long unsigned": INTS["unsigned long long"],
-    "__int128": INTS["__int128"], "__int128 signed": INTS["__int128"], "__int128 unsigned": INTS["unsigned __int128"],
-}  # fmt: skip
-
-
 class Converter:
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
@@ -97,7 +80,7 @@ class Converter:
         """The type with its record complete, for a `sizeof` of what a declaration left incomplete."""
         match ctype:
             case Record(members=None, doubt="") if ctype.tag is not None:
-                return self._complete(ctype.kind, ctype.tag, self.where(parsed, node))
+                return self._complete(ctype.kind, ctype.tag, parsed.place(node))
             case Typedef(name=name):
                 found = self.environment.typedef_of(name, True)
                 return found if found is not None else ctype
@@ -147,7 +130,7 @@ class Converter:
         attributes = parsed.entity.get(id(node), ())
         tags = [t for a, prefix in attributes if prefix and (t := memory_tag(parsed, a))]
         base_attributes = [a for a, _ in attributes if a.name in RESHAPING]
-        ctype = self._derive(parsed, node.type, need, tags, base_attributes)
+        ctype = self.derived(parsed, node.type, need, tags, base_attributes)
         ctype = qualified(ctype, [t for a, prefix in attributes if not prefix and (t := memory_tag(parsed, a))])
         for a, _ in attributes:
             check_known(parsed, a)
@@ -157,10 +140,11 @@ class Converter:
                 ctype = transparent(ctype)
         return ctype
 
-    def _derive(self, parsed: Parsed, node: Any, need: bool, tags: list[str], base: list[Attribute]) -> CType:
+    def derived(self, parsed: Parsed, node: Any, need: bool, tags: list[str], base: list[Attribute]) -> CType:
+        """The type of a declarator; `tags` and `base` are what attributes of the declaration make of its base type."""
         match type(node).__name__:
             case "PtrDecl":
-                pointer: CType = Pointer(self._derive(parsed, node.type, False, tags, base))
+                pointer: CType = Pointer(self.derived(parsed, node.type, False, tags, base))
                 words = list(node.quals or ())
                 for a in parsed.pointer.get(parsed.offset(node.coord), ()):
                     check_known(parsed, a)
@@ -171,11 +155,11 @@ class Converter:
                         raise attribute_error(parsed, a, f"`{a.name}` after a `*` is not understood")
                 return qualified(pointer, words)
             case "ArrayDecl":
-                element = self._derive(parsed, node.type, need, tags, base)
+                element = self.derived(parsed, node.type, need, tags, base)
                 return Array(element, self._count(parsed, node, need))
             case "FuncDecl":
-                result = self._derive(parsed, node.type, False, tags, base)
-                parameters, variadic = self._parameters(parsed, node)
+                result = self.derived(parsed, node.type, False, tags, base)
+                parameters, variadic = self.parameters(parsed, node)
                 types = tuple(self.declared(parsed, p, False) for p in parameters)
                 return Function(result, types, variadic)
             case "TypeDecl":
@@ -196,10 +180,10 @@ class Converter:
                 raise
             return None  # a variable array behind a pointer: its size matters to no argument
         if count < 0:
-            raise stop("SP218", f"an array of {count} elements", self.where(parsed, node.dim))
+            raise stop("SP218", f"an array of {count} elements", parsed.place(node.dim))
         return count
 
-    def _parameters(self, parsed: Parsed, node: Any) -> tuple[list[Any], bool]:
+    def parameters(self, parsed: Parsed, node: Any) -> tuple[list[Any], bool]:
         """The parameter nodes of a function declarator, without `void` and `...`."""
         nodes = list(node.args.params) if node.args is not None else []
         variadic = bool(nodes) and type(nodes[-1]).__name__ == "EllipsisParam"
@@ -210,84 +194,16 @@ class Converter:
                 raise stop(
                     "SP214",
                     f"`{p.name}` is not a type (and old K&R parameter lists are not supported)",
-                    self.where(parsed, p),
+                    parsed.place(p),
                     help=did_you_mean(p.name, self.environment.type_names()),
                 )
         if len(nodes) == 1 and type(nodes[0]).__name__ == "Typename":
             inner = nodes[0].type
             if nodes[0].coord is not None and parsed.offset(nodes[0].coord) in parsed.cleaned.ellipses:
                 return [], True
-            if type(inner).__name__ == "TypeDecl" and bare(self._derive(parsed, inner, False, [], [])) == VOID:
+            if type(inner).__name__ == "TypeDecl" and bare(self.derived(parsed, inner, False, [], [])) == VOID:
                 return [], variadic
         return nodes, variadic
-
-    def prototype(self, parsed: Parsed, decl: Any, name: str, source: str) -> Prototype | None:
-        """The prototype of a function that `decl` declares; None when it declares something else."""
-        node = decl.type
-        attributes = [a for a, _ in parsed.entity.get(id(decl), ())]
-        where = self.where(parsed, decl)
-        if type(node).__name__ == "FuncDecl":
-            tags = [t for a in attributes if (t := memory_tag(parsed, a))]
-            base = [a for a in attributes if a.name in RESHAPING]
-            result = self._derive(parsed, node.type, True, tags, base)
-            nodes, variadic = self._parameters(parsed, node)
-            parameters = []
-            for p in nodes:
-                declarator = self._innermost(p)
-                place = declarator if declarator is not None and declarator.coord is not None else p
-                ctype = self.declared(parsed, p, type(p.type).__name__ != "ArrayDecl")
-                self._usable(ctype, parsed, place)
-                parameters.append(Parameter(getattr(p, "name", None), ctype, self.where(parsed, place)))
-        elif type(node).__name__ == "TypeDecl":
-            function = bare(self.declared(parsed, decl, False))
-            if not isinstance(function, Function):
-                return None
-            # `typedef int fn(struct s); fn foo;`: the types of the typedef, completed
-            result = self.completed(function.result, parsed, decl)
-            variadic = function.variadic
-            parameters = [Parameter(None, self.completed(t, parsed, decl), where) for t in function.parameters]
-        else:
-            return None
-        self._usable(result, parsed, decl)
-        conventions = {a.name for a in attributes if a.name in CONVENTIONS}
-        for a in attributes:
-            check_known(parsed, a)
-        conventions |= self.convention_of(parsed, decl)
-        return Prototype(
-            name, result, tuple(parameters), variadic, " ".join(sorted(conventions)) or "sysv", where, source
-        )
-
-    def repeats(self, parsed: Parsed, decl: Any) -> bool:
-        """`extern typeof(f) f;`, which the kernel's EXPORT_SYMBOL makes, tells nothing new of f."""
-        inner = self._innermost(decl)
-        names = getattr(inner.type, "names", [""]) if inner is not None else [""]
-        holder = parsed.cleaned.placeholders.get(names[0])
-        return holder is not None and parsed.scan.text[holder.start : holder.end].strip() == decl.name
-
-    def convention_of(self, parsed: Parsed, decl: Any) -> set[str]:
-        """The calling conventions that the typedef or `typeof` which a declaration is made with brings along."""
-        inner = self._innermost(decl)
-        found: set[str] = set()
-        if inner is None or inner is not decl.type or type(inner.type).__name__ != "IdentifierType":
-            return found
-        for name in inner.type.names:
-            holder = parsed.cleaned.placeholders.get(name)
-            if holder is not None and holder.kind.startswith("typeof"):
-                name = parsed.scan.text[holder.start : holder.end].strip()
-            found |= self.environment.conventions_of(name)
-        return found
-
-    def _usable(self, ctype: CType, parsed: Parsed, node: Any) -> None:
-        """Refuse a value whose layout is not known; a pointer to it would be fine."""
-        inner = bare(ctype)
-        if isinstance(inner, Record) and inner.members is None:
-            reason = inner.doubt or "it is declared, but never defined, in these headers"
-            raise stop(
-                "SP217",
-                f"`{spell(inner)}` is used by value, but specc cannot lay it out: {reason}",
-                self.where(parsed, node),
-                help="add the header that defines it to `headers`" if not inner.doubt else None,
-            )
 
     # Specifiers
 
@@ -302,7 +218,7 @@ class Converter:
             case "Typename":
                 return self.declared(parsed, node, need)
             case kind:
-                raise stop("SP213", f"this C is not understood: {kind}", self.where(parsed, node))
+                raise stop("SP213", f"this C is not understood: {kind}", parsed.place(node))
 
     def _words(self, parsed: Parsed, node: Any, need: bool) -> CType:
         names = [n for n in node.names if n != "_Complex"]
@@ -311,29 +227,17 @@ class Converter:
                 return Complex(FLOATS["double"])
             element = bare(self._plain(parsed, node, names, need))
             if not isinstance(element, Float | Int):
-                raise stop("SP213", f"`_Complex {' '.join(names)}` is not a type", self.where(parsed, node))
+                raise stop("SP213", f"`_Complex {' '.join(names)}` is not a type", parsed.place(node))
             return Complex(element)
         return self._plain(parsed, node, names, need)
 
     def _plain(self, parsed: Parsed, node: Any, names: list[str], need: bool) -> CType:
-        if len(names) == 1:
-            name = names[0]
-            if name == "void":
-                return VOID
-            if name in INTS:
-                return INTS[name]
-            if name in ("float", "double"):
-                return FLOATS[name]
-        if "double" in names:
-            return LONG_DOUBLE
+        found = spelled(names)
+        if found is not None:
+            return found
         first = names[0]
         if first in parsed.cleaned.placeholders:
             return self._placeholder(parsed, first, names, need)
-        key = " ".join(sorted(n for n in names if n != "int"))
-        if key in _SPECIFIERS and (key or names == ["int"]):
-            return _SPECIFIERS[key]
-        if len(names) > 1 and first in BUILTINS and set(names[1:]) <= {"signed", "unsigned"}:
-            return BUILTINS[first]
         if len(names) == 1:
             found = self.environment.typedef_of(first, need)
             if found is not None:
@@ -341,7 +245,7 @@ class Converter:
         raise stop(
             "SP214",
             f"unknown type `{' '.join(names)}`",
-            self.where(parsed, node),
+            parsed.place(node),
             help=did_you_mean(first, self.environment.type_names()),
         )
 
@@ -371,11 +275,10 @@ class Converter:
             case _:
                 width = self._range_value(holder.start, holder.end)
                 signed = holder.kind == "bitint" and "unsigned" not in names
-                if not (1 if not signed else 2) <= width <= 8388608:
+                made = bit_int(width, signed)
+                if made is None:
                     raise stop("SP218", f"`_BitInt({width})` is not a type", parsed.scan.location(holder.start))
-                # psABI 3.1.2: like the smallest fundamental type that holds it, else an array of 64-bit words.
-                size = next((s for s in (1, 2, 4, 8) if width <= 8 * s), (width + 63) // 64 * 8)
-                return BitInt(width, signed, size, min(size, 8))
+                return made
 
     def _range_value(self, start: int, end: int) -> int:
         parsed, node = self.environment.operand(start, end)
@@ -390,7 +293,7 @@ class Converter:
         if not need:
             return Record(kind, node.name, None)
         if node.decls is None:
-            return self._complete(kind, node.name, self.where(parsed, node))
+            return self._complete(kind, node.name, parsed.place(node))
         return self.build(parsed, node)
 
     def _complete(self, kind: str, tag: str, where: Location) -> Record:
@@ -411,9 +314,7 @@ class Converter:
         if isinstance(known, Record):
             return known
         if key in self._open:
-            raise stop(
-                "SP217", f"`{type(node).__name__.lower()} {node.name}` contains itself", self.where(parsed, node)
-            )
+            raise stop("SP217", f"`{type(node).__name__.lower()} {node.name}` contains itself", parsed.place(node))
         self._open.append(key)
         try:
             record = build_record(self, parsed, node)
@@ -435,7 +336,7 @@ class Converter:
         if isinstance(known, Enum):
             return known
         if key in self._open:
-            raise stop("SP218", "the value of a constant of this enum depends on itself", self.where(parsed, node))
+            raise stop("SP218", "the value of a constant of this enum depends on itself", parsed.place(node))
         self._open.append(key)
         try:
             enum = build_enum(self, parsed, node)
@@ -463,20 +364,3 @@ class Converter:
     def typedef_alignment(self, parsed: Parsed, node: Any) -> int | None:
         values = [self.alignment(parsed, a) for a, _ in parsed.entity.get(id(node), ()) if a.name == "aligned"]
         return max(values) if values else None
-
-    # Places
-
-    def where(self, parsed: Parsed, node: Any) -> Location:
-        coord = getattr(node, "coord", None)
-        if coord is None or coord.line < 2:
-            inner = self._innermost(node)
-            coord = getattr(inner, "coord", None) if inner is not None else None
-        if coord is None or coord.line < 2:
-            return parsed.scan.location(parsed.start)
-        return parsed.where(coord)
-
-    def _innermost(self, node: Any) -> Any:
-        inner: Any = getattr(node, "type", None)
-        while type(inner).__name__ in ("PtrDecl", "ArrayDecl", "FuncDecl"):
-            inner = inner.type
-        return inner if type(inner).__name__ == "TypeDecl" else None

@@ -20,6 +20,7 @@ from specc.diagnostics import Location, Stop, stop
 from specc.headers.attributes import CONVENTIONS
 from specc.headers.compare import difference
 from specc.headers.convert import Converter
+from specc.headers.functions import convention_of, prototype_of, repeats
 from specc.headers.names import Declared, declared_names, fast_function, fast_typedef
 from specc.headers.scan import Scan, aggregate_before
 from specc.headers.syntax import Parsed, Syntax, walk
@@ -71,10 +72,10 @@ class HeaderIndex:
         for number in self._candidates(name):
             parsed = self._chunk(number)
             for node in parsed.nodes:
-                if type(node).__name__ != "Decl" or node.name != name or self._converter.repeats(parsed, node):
+                if type(node).__name__ != "Decl" or node.name != name or repeats(parsed, node):
                     continue
                 location = parsed.where(node.coord)
-                p = self._guarded(location, self._converter.prototype, parsed, node, name, location.short())
+                p = self._guarded(location, prototype_of, self._converter, parsed, node, name, location.short())
                 if p is not None:
                     empty = type(node.type).__name__ == "FuncDecl" and node.type.args is None
                     (vague if empty and number not in self._scan.bodies else found).append(p)
@@ -203,7 +204,7 @@ class HeaderIndex:
             if type(node).__name__ == "Typedef" and node.name == name:
                 target = self._converter.declared(parsed, node, need)
                 conventions = {a.name for a, _ in parsed.entity.get(id(node), ()) if a.name in CONVENTIONS}
-                conventions |= self._converter.convention_of(parsed, node)
+                conventions |= convention_of(self._converter, parsed, node)
                 if conventions:
                     self._conventions[name] = conventions
                 return Typedef(name, target, self._converter.typedef_alignment(parsed, node))

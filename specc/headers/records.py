@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from specc.diagnostics import Location, stop
+from specc.diagnostics import stop
 from specc.headers.attributes import TAGS, Attribute
 from specc.headers.meaning import attribute_error, check_known
 from specc.headers.syntax import Parsed
@@ -25,7 +25,6 @@ class Converter(Protocol):
     def operand_type(self, start: int, end: int, need: bool) -> CType: ...
     def integer(self, parsed: Parsed, node: Any) -> int: ...
     def alignment(self, parsed: Parsed, a: Attribute) -> int: ...
-    def where(self, parsed: Parsed, node: Any) -> Location: ...
     def define_constant(self, name: str, value: int, ctype: CType) -> None: ...
 
 
@@ -48,7 +47,7 @@ def build_record(converter: Converter, parsed: Parsed, node: Any) -> Record:
     pack = parsed.scan.pack(brace)
     if pack != parsed.scan.pack(parsed.scan.closing(brace)):
         # gcc takes the value at the end of the record, clang the one at its beginning.
-        raise stop("SP219", "`#pragma pack` inside a record is not understood", converter.where(parsed, node))
+        raise stop("SP219", "`#pragma pack` inside a record is not understood", parsed.place(node))
     return lay_out(kind, node.name, members, packed=packed, aligned=aligned, pack=pack, transparent=transparent)
 
 
@@ -66,13 +65,13 @@ def _members(converter: Converter, parsed: Parsed, decl: Any) -> list[Member]:
                 "SP213",
                 f"`{type(inner).__name__.lower()} {inner.name}` without a member name declares a member only "
                 "under -fms-extensions, and whether that was given is not known",
-                converter.where(parsed, inner),
+                parsed.place(inner),
                 help="give the member a name, or take the tag away",
             )
     ctype = converter.declared(parsed, decl, True)
     width = converter.integer(parsed, decl.bitsize) if decl.bitsize is not None else None
     if width is not None and not 0 <= width <= _bits(ctype):
-        raise stop("SP218", f"a bit-field of {width} bits in `{spell(ctype)}`", converter.where(parsed, decl.bitsize))
+        raise stop("SP218", f"a bit-field of {width} bits in `{spell(ctype)}`", parsed.place(decl.bitsize))
     aligned: int | None = None
     packed = False
     for a, _ in parsed.entity.get(id(decl), ()):
@@ -116,9 +115,7 @@ def build_enum(converter: Converter, parsed: Parsed, node: Any) -> Enum:
         elif a.name not in TAGS:
             raise attribute_error(parsed, a, f"`{a.name}` on an enum is not understood")
     if not _holds(size, signed, low, high):
-        raise stop(
-            "SP218", f"the values of `enum {node.name or ''}` fit no integer type", converter.where(parsed, node)
-        )
+        raise stop("SP218", f"the values of `enum {node.name or ''}` fit no integer type", parsed.place(node))
     fixed = _underlying(converter, parsed, brace)
     if fixed is not None:
         size, signed = fixed.size, fixed.signed

@@ -48,9 +48,27 @@ class Parsed:
         word = _IDENTIFIER.match(self.cleaned.text, at - self.start)
         return self.scan.location(at, len(word[0]) if word else 1)
 
+    def place(self, node: Any) -> Location:
+        """Where a node is; of a declarator, what it declares; else the whole text that was parsed."""
+        coord = getattr(node, "coord", None)
+        if coord is None or coord.line < 2:
+            inner = innermost(node)
+            coord = getattr(inner, "coord", None) if inner is not None else None
+        if coord is None or coord.line < 2:
+            return self.scan.location(self.start)
+        return self.where(coord)
+
     def brace(self, node: Any) -> int:
         """The offset of the `{` of a struct, union or enum node that has one."""
         return self.start + self.cleaned.text.index("{", self.offset(node.coord) - self.start)
+
+
+def innermost(node: Any) -> Any:
+    """The TypeDecl of a declarator, under its pointers, arrays and parameters."""
+    inner: Any = getattr(node, "type", None)
+    while type(inner).__name__ in ("PtrDecl", "ArrayDecl", "FuncDecl"):
+        inner = inner.type
+    return inner if type(inner).__name__ == "TypeDecl" else None
 
 
 @cache

@@ -1,7 +1,9 @@
-"""Types whose meaning is certain on x86-64 Linux without any header: compiler built-ins, and names for `prototype:`.
+"""Types whose meaning is certain on x86-64 Linux without any header: the language's own words, compiler built-ins, and
+names for `prototype:`.
 
-    BUILTINS["__int128_t"]           # what gcc and clang know without a declaration
-    WELL_KNOWN["size_t"]             # for a prototype in a spec, when no header says otherwise
+    spelled(["long", "unsigned", "int"])    # ULONG
+    BUILTINS["__int128_t"]                  # what gcc and clang know without a declaration
+    WELL_KNOWN["size_t"]                    # for a prototype in a spec, when no header says otherwise
 
 A name is in WELL_KNOWN only if every C library and the kernel agree on its size and signedness on x86-64: psABI
 3.1.2 and 9 (for `size_t` and friends), C11 7.20 (stdint.h), and the kernel's include/uapi/asm-generic/int-ll64.h
@@ -11,6 +13,7 @@ differently) are not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from specc.prototype import (
@@ -21,8 +24,10 @@ from specc.prototype import (
     FLOAT,
     FLOAT16,
     FLOAT128,
+    FLOATS,
     INT,
     INT128,
+    INTS,
     LLONG,
     LONG,
     LONG_DOUBLE,
@@ -36,6 +41,7 @@ from specc.prototype import (
     USHORT,
     VOID,
     Array,
+    BitInt,
     CType,
     Member,
     Pointer,
@@ -43,6 +49,16 @@ from specc.prototype import (
     Typedef,
     Unknown,
 )
+
+_SPECIFIERS: Final = {
+    "char": INTS["char"], "char signed": INTS["signed char"], "char unsigned": INTS["unsigned char"],
+    "short": INTS["short"], "short signed": INTS["short"], "short unsigned": INTS["unsigned short"],
+    "": INTS["int"], "signed": INTS["int"], "unsigned": INTS["unsigned int"],
+    "long": INTS["long"], "long signed": INTS["long"], "long unsigned": INTS["unsigned long"],
+    "long long": INTS["long long"], "long long signed": INTS["long long"],
+    "long long unsigned": INTS["unsigned long long"],
+    "__int128": INTS["__int128"], "__int128 signed": INTS["__int128"], "__int128 unsigned": INTS["unsigned __int128"],
+}  # fmt: skip
 
 # psABI 3.5.7, figure 3.34: the va_list type.
 _VA_LIST: Final = Record(
@@ -104,3 +120,33 @@ WELL_KNOWN: Final[dict[str, CType]] = {
     "wchar_t": Typedef("wchar_t", INT),
     "va_list": Typedef("va_list", BUILTINS["__builtin_va_list"]),
 }
+
+
+def spelled(names: Sequence[str]) -> CType | None:
+    """The type of one or more words that stand in a specifier, other than qualifiers and `_Complex`."""
+    if len(names) == 1:
+        name = names[0]
+        if name == "void":
+            return VOID
+        if name in INTS:
+            return INTS[name]
+        if name in ("float", "double"):
+            return FLOATS[name]
+    if "double" in names:
+        return LONG_DOUBLE
+    first = names[0]
+    key = " ".join(sorted(n for n in names if n != "int"))
+    if key in _SPECIFIERS and (key or names == ["int"]):
+        return _SPECIFIERS[key]
+    if len(names) > 1 and first in BUILTINS and set(names[1:]) <= {"signed", "unsigned"}:
+        return BUILTINS[first]
+    return None
+
+
+def bit_int(width: int, signed: bool) -> BitInt | None:
+    """`_BitInt(width)`, None when C has none of that width."""
+    if not (1 if not signed else 2) <= width <= 8388608:
+        return None
+    # psABI 3.1.2: like the smallest fundamental type that holds it, else an array of 64-bit words.
+    size = next((s for s in (1, 2, 4, 8) if width <= 8 * s), (width + 63) // 64 * 8)
+    return BitInt(width, signed, size, min(size, 8))
