@@ -7,7 +7,7 @@ In: header files, or preprocessed text, or one declaration.  Out: `Prototype`s a
     parse_declaration("int f(struct foo *p)", None, where)
 
 The stages, one module each: `preprocess` (run `cc -E`), `scan` (chunks and line markers), `names` (what a chunk
-declares), `clean` (GNU C to what pycparser reads), `syntax` (trees, attributes in their places), `convert`,
+declares), `chunks` (which of them may declare a name), `clean` (GNU C to what pycparser reads), `syntax` (trees, attributes in their places), `convert`,
 `records`, `constant` and `functions` (trees to types, values and prototypes),
 `index` (by name, on demand), `macros` (those that are integers), `declaration` (the spec's `prototype:`).
 """

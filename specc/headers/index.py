@@ -18,20 +18,17 @@ from typing import Any, Final
 
 from specc.diagnostics import Location, Stop, stop
 from specc.headers.attributes import CONVENTIONS
+from specc.headers.chunks import Chunks
 from specc.headers.compare import difference
 from specc.headers.convert import Converter
 from specc.headers.functions import convention_of, prototype_of, repeats
-from specc.headers.names import Declared, declared_names, fast_function, fast_typedef
-from specc.headers.scan import Scan, aggregate_before
+from specc.headers.scan import Scan
 from specc.headers.syntax import Parsed, Syntax, walk
 from specc.headers.wellknown import BUILTINS, WELL_KNOWN
 from specc.noun import replace
 from specc.prototype import CType, Enum, Function, Prototype, Record, Typedef, bare
 
-_TYPEDEF: Final = re.compile(r"\s*(?:__extension__\s+)?typedef\b")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_$][\w$]*")
-_BRACE: Final = r"\s*(?::[\w\s]+)?\{"  # `enum e : TYPE {` in C23
-_TAG: Final = re.compile(rf"\b([A-Za-z_$][\w$]*){_BRACE}")
 
 
 class HeaderIndex:
@@ -44,19 +41,16 @@ class HeaderIndex:
         self._scan: Final = Scan(text, name)
         self._parent: Final = parent
         self._extra: Final[dict[str, CType]] = {**WELL_KNOWN, **BUILTINS} if well_known else BUILTINS
+        self._chunks: Final = Chunks(self._scan, self._is_function)
         self._syntax: Final = Syntax(self._scan, self._is_type, self.type_names)
         self._converter: Final = Converter(self)
         self._parsed: dict[int, Parsed] = {}
-        self._typedefs: dict[str, list[int]] = {}  # name -> chunks that declare it
         self._done: dict[tuple[str, bool], CType] = {}
         self._open: set[tuple[str, bool]] = set()
         self._conventions: dict[str, set[str]] = {}
         self._constants: dict[str, tuple[int, CType]] = {}
         self._shared: dict[tuple[str, int], Record | Enum] = {}
-        self._tags: dict[tuple[str, str], list[int]] | None = None
         self._records: dict[tuple[str, str], Record | Enum | None] = {}
-        self._functions: dict[str, list[int]] | None = None
-        self._index_typedefs()
 
     # What users ask
 
@@ -69,7 +63,7 @@ class HeaderIndex:
             return None
         found: list[Prototype] = []
         vague: list[Prototype] = []  # `int f();` says nothing about the parameters
-        for number in self._candidates(name):
+        for number in self._chunks.declaring(name):
             parsed = self._chunk(number)
             for node in parsed.nodes:
                 if type(node).__name__ != "Decl" or node.name != name or repeats(parsed, node):
@@ -101,12 +95,7 @@ class HeaderIndex:
 
     def functions(self) -> list[str]:
         """The names of all functions that are declared or defined, in the order of their first declaration."""
-        if self._functions is None:
-            self._functions = {}
-            for number in range(len(self._scan.starts)):
-                for name in self._function_names(number):
-                    self._functions.setdefault(name, []).append(number)
-        return list(self._functions)
+        return list(self._chunks.functions())
 
     def complete(self, kind: str, tag: str) -> Record | None:
         """The record with this tag, its members and layout; None when nothing defines it."""
@@ -167,10 +156,10 @@ class HeaderIndex:
 
     def records(self) -> list[tuple[str, str]]:
         """(kind, tag) of every record and enum that the text defines under a tag."""
-        return list(self._tag_table())
+        return list(self._chunks.tags())
 
     def typedefs(self) -> list[str]:
-        return list(self._typedefs)
+        return list(self._chunks.typedefs)
 
     # What the converter asks
 
@@ -178,13 +167,13 @@ class HeaderIndex:
         key = (name, need)
         if key in self._done:
             return self._done[key]
-        chunks = self._typedefs.get(name)
+        chunks = self._chunks.typedefs.get(name)
         if not chunks:
-            if self._parent is not None and name in self._parent._typedefs:
+            if self._parent is not None and name in self._parent._chunks.typedefs:
                 return self._parent.typedef_of(name, need)
             return self._extra.get(name)
         if key in self._open:
-            raise stop("SP217", f"the type `{name}` is defined by itself", self._chunk_location(chunks[-1]))
+            raise stop("SP217", f"the type `{name}` is defined by itself", self._chunks.where(chunks[-1]))
         self._open.add(key)
         try:
             result: CType | None = None
@@ -212,7 +201,7 @@ class HeaderIndex:
 
     def conventions_of(self, name: str) -> set[str]:
         """The calling conventions, other than the usual one, of a function type's name or of a function."""
-        if name in self._typedefs:
+        if name in self._chunks.typedefs:
             self.typedef_of(name, False)
             return self._conventions.get(name, set())
         if self._parent is not None and name not in self._extra:
@@ -224,18 +213,17 @@ class HeaderIndex:
 
     def constant_of(self, name: str) -> tuple[int, CType] | None:
         if name not in self._constants:
-            for number in self._chunks_with(name):
-                if number in self._scan.aggregates:
-                    self._build_enums(number, name)
-                    if name in self._constants:
-                        break
+            for number in self._chunks.enumerating(name):
+                self._build_enums(number, name)
+                if name in self._constants:
+                    break
             else:
                 return self._parent.constant_of(name) if self._parent is not None else None
         return self._constants[name]
 
     def entity_of(self, name: str) -> CType | None:
         """The type of a variable or function, for `typeof(name)`."""
-        for number in self._chunks_with(name):
+        for number in self._chunks.having(name):
             for node in self._chunk(number).nodes:
                 if type(node).__name__ == "Decl" and node.name == name:
                     return self._converter.declared(self._chunk(number), node, False)
@@ -245,7 +233,7 @@ class HeaderIndex:
         return self._syntax.operand(start, end)
 
     def type_names(self) -> Iterator[str]:
-        yield from self._typedefs
+        yield from self._chunks.typedefs
         yield from self._extra
         if self._parent is not None:
             yield from self._parent.type_names()
@@ -261,122 +249,29 @@ class HeaderIndex:
 
     # Finding
 
+    def _is_function(self, number: int, name: str) -> bool:
+        parsed = self._chunk(number)
+        for node in parsed.nodes:
+            if type(node).__name__ == "Decl" and node.name == name:
+                return isinstance(bare(self._converter.declared(parsed, node, False)), Function)
+        return False
+
     def _is_type(self, name: str, offset: int) -> bool:
-        chunks = self._typedefs.get(name)
+        chunks = self._chunks.typedefs.get(name)
         if chunks:
             # Only a typedef that stands before makes a type of the name; before it, it may be a parameter's.
             return self._scan.starts[chunks[0]] < offset
         return name in self._extra or (self._parent is not None and self._parent._is_any_type(name))
 
     def _is_any_type(self, name: str) -> bool:
-        return name in self._typedefs or name in self._extra
-
-    def _index_typedefs(self) -> None:
-        code = self._scan.code
-        starts, ends = self._scan.starts, self._scan.ends
-        table = self._typedefs
-        at = code.find("typedef")
-        numbers: dict[int, None] = {}
-        while at >= 0:
-            number = self._scan.chunk_at(at)
-            numbers[number] = None
-            at = code.find("typedef", at + 7)
-        for number in numbers:
-            if number < 0 or number in self._scan.bodies:
-                continue
-            start, end = starts[number], ends[number]
-            name = fast_typedef(code, start, end) if _TYPEDEF.match(code, start) else None
-            if name is not None:
-                table.setdefault(name, []).append(number)
-                continue
-            for found in declared_names(self._scan, start, end):
-                if found.typedef:
-                    table.setdefault(found.name, []).append(number)
-
-    def _candidates(self, name: str) -> list[int]:
-        """Chunks that may declare the function: where its name stands outside bodies like a declared name."""
-        if self._functions is not None:
-            return self._functions.get(name, [])
-        return [n for n in self._chunks_with(name) if name in self._function_names(n)]
-
-    def _chunks_with(self, name: str) -> list[int]:
-        """The chunks that have a word, but not in a function's body."""
-        code = self._scan.code
-        out: dict[int, None] = {}
-        at = code.find(name)
-        size = len(name)
-        while at >= 0:
-            end = at + size
-            if not (at and (code[at - 1].isalnum() or code[at - 1] in "_$")) and not (
-                end < len(code) and (code[end].isalnum() or code[end] in "_$")
-            ):
-                number = self._scan.chunk_at(at)
-                if at < self._scan.bodies.get(number, at + 1):
-                    out[number] = None
-            at = code.find(name, end)
-        return list(out)
-
-    def _function_names(self, number: int) -> list[str]:
-        scan = self._scan
-        start, end = scan.starts[number], scan.bodies.get(number, scan.ends[number])
-        if number not in scan.aggregates:
-            fast = fast_function(scan.code, start, end)
-            if fast is not None:
-                return [fast] if fast else []
-        elif "(" not in scan.code[scan.code.rfind("}", start, end) : end] + scan.code[start : scan.aggregates[number]]:
-            return []
-        out = []
-        for found in declared_names(scan, start, end):
-            if found.typedef:
-                continue
-            if found.function or (found.base is not None and self._declares_function(number, found)):
-                out.append(found.name)
-        return out
-
-    def _declares_function(self, number: int, found: Declared) -> bool:
-        assert found.base is not None
-        if not found.base.startswith("$"):
-            return self._names_function(found.base)
-        parsed = self._chunk(number)  # `typeof(f) g;`: only its type tells
-        for node in parsed.nodes:
-            if type(node).__name__ == "Decl" and node.name == found.name:
-                return isinstance(bare(self._converter.declared(parsed, node, False)), Function)
-        return False
-
-    def _names_function(self, base: str) -> bool:
-        """Whether a typedef name stands for a function type (`typedef int fn(int); fn foo;`)."""
-        seen: set[str] = set()
-        name: str | None = base
-        while name is not None and name not in seen:
-            seen.add(name)
-            chunks, following = self._typedefs.get(name, ()), None
-            for found in (
-                declared_names(self._scan, self._scan.starts[chunks[0]], self._scan.ends[chunks[0]]) if chunks else ()
-            ):
-                if found.name == name:
-                    if found.function:
-                        return True
-                    following = found.base
-            name = following
-        return False
-
-    def _tag_table(self) -> dict[tuple[str, str], list[int]]:
-        if self._tags is None:
-            self._tags = {}
-            code = self._scan.code
-            for number in self._scan.aggregates:
-                for m in _TAG.finditer(code, self._scan.starts[number], self._scan.ends[number]):
-                    kind = aggregate_before(code, self._scan.starts[number], m.start())
-                    if kind is not None:
-                        self._tags.setdefault((kind, m[1]), []).append(number)
-        return self._tags
+        return name in self._chunks.typedefs or name in self._extra
 
     def _tagged(self, kind: str, tag: str) -> Record | Enum | None:
         key = (kind, tag)
         if key in self._records:
             return self._records[key]
         result: Record | Enum | None = None
-        for number in self._tag_chunks(kind, tag):
+        for number in self._chunks.tagged(kind, tag):
             parsed = self._chunk(number)
             for top in parsed.nodes:
                 for node in walk(top):
@@ -394,18 +289,7 @@ class HeaderIndex:
         self._records[key] = result
         return result
 
-    def _tag_chunks(self, kind: str, tag: str) -> list[int]:
-        if self._tags is not None:
-            return self._tags.get((kind, tag), [])
-        chunks = [n for n in self._chunks_with(tag) if n in self._scan.aggregates]
-        pattern = re.compile(rf"\b{re.escape(tag)}{_BRACE}")
-        code, starts, ends = self._scan.code, self._scan.starts, self._scan.ends
-        return [n for n in chunks if pattern.search(code, starts[n], ends[n])]
-
     def _build_enums(self, number: int, name: str) -> None:
-        pattern = re.compile(rf"\b{re.escape(name)}\s*(?:[,=}}\[]|__attribute__)")
-        if not pattern.search(self._scan.code, self._scan.starts[number], self._scan.ends[number]):
-            return
         parsed = self._chunk(number)
         for top in parsed.nodes:
             for node in walk(top):
@@ -427,10 +311,6 @@ class HeaderIndex:
                 parsed = self._syntax.declarations(start, self._scan.ends[number])
             self._parsed[number] = parsed
         return parsed
-
-    def _chunk_location(self, number: int) -> Location:
-        code, start = self._scan.code, self._scan.starts[number]
-        return self._scan.location(start + len(code[start:]) - len(code[start:].lstrip()))
 
     def _guarded(self, where: Location | None, function: Any, *arguments: Any) -> Any:
         """Call a converter; a type that is nested a thousand deep is the user's to hear of, not a traceback."""
