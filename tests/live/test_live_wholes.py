@@ -24,7 +24,7 @@ from specc.libbpf import Library
 from specc.pipeline import Session, emit_all, front
 
 from .build import compile_c, live
-from .test_live_relocated import ROOM, Relocated, harness, run
+from .test_live_relocated import ARENA, ROOM, Relocated, harness, run
 
 pytestmark = live
 
@@ -196,7 +196,7 @@ def seen(compiler: str, folder: Path, there: str, roots: bytes) -> tuple[dict[st
         loaded.load()
         maps = {name.partition(".")[2]: fd for name, fd in loaded.maps.items() if "data." in name}
         arena = roots.ljust(1024, b"\0") + VALUES
-        library.update(maps["data.arena"], 0, arena.ljust(1 << 15, b"\0"))
+        library.update(maps["data.arena"], 0, arena.ljust(ARENA, b"\0"))
         events = []
         for number in range(2):
             run(loaded.programs[f"run{number}"])
