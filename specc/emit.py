@@ -78,6 +78,7 @@ def emit(program: Program) -> str:
                 for f in p.followings
                 if f.relocated
                 for h in (*f.hops, *(leaf.hop for leaf in f.leaves))
+                if h.in_record
             ),
             stacks=[w for w in STACKS if any(w in p.stacks for p in program.probes)],
             divides=any(p.condition.divides for p in _all(program) if p.condition),

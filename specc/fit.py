@@ -138,11 +138,21 @@ def walk_difference(ours: Walk, theirs: Walk, *, at_least: int | None = None) ->
 
 
 def roots_difference(ours: Sequence[CType], theirs: Sequence[CType]) -> str | None:
-    """Why two paths do not follow pointers to records of the same names."""
-    ours_by, theirs_by = ([" ".join(root_key(root)) for root in roots] for roots in (ours, theirs))
-    if ours_by == theirs_by:
+    """Why two paths do not follow pointers to records of the same names, and to other elements that are as far apart."""
+    if len(ours) == len(theirs) and all(map(_same_root, ours, theirs)):
         return None
+    ours_by, theirs_by = ([_root(root) for root in roots] for roots in (ours, theirs))
     return f"it goes through {', '.join(theirs_by) or 'no pointer'}, not through {', '.join(ours_by) or 'none'}"
+
+
+def _same_root(ours: CType, theirs: CType) -> bool:
+    if isinstance(bare(ours), Record) or isinstance(bare(theirs), Record):
+        return _root(ours) == _root(theirs)
+    return size_of(ours) == size_of(theirs) and type_difference(theirs, ours, behind=True) is None
+
+
+def _root(root: CType) -> str:
+    return " ".join(root_key(root)) if isinstance(bare(root), Record) else spell(root)
 
 
 def end_difference(ours: CType, bit_width: int | None, theirs: Walk, *, at_least: int | None = None) -> str | None:

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from specc.diagnostics import Location
 from specc.noun import dataclass
-from specc.path import Hop
+from specc.path import Hop, told
 from specc.place import Placement
 from specc.prototype import CType, Prototype
 
@@ -245,8 +245,8 @@ class Read:
 @dataclass(frozen=True, slots=True)
 class PathNeed:
     """A path that a program follows in the kernel, for a loader to look at: from the argument, read as `start`, to the end
-    of the type `type` (no `text`: to the record that the argument points to) with `bit_width` bits, or to an array of `at_least` bytes. `roots` are the records that CO-RE looks
-    for by name, one for each pointer that is followed."""
+    of the type `type` (no `text`: to the record that the argument points to) with `bit_width` bits, or to an array of `at_least` bytes. `roots` are what
+    the pointers lead to that are followed: records, which CO-RE looks for by name, or other elements."""
 
     field: str
     argument: str
@@ -260,7 +260,7 @@ class PathNeed:
 
     @property
     def said(self) -> str:
-        return f"{self.argument}->{self.text}" if self.text else f"*{self.argument}"
+        return told(self.argument, self.text) if self.text else f"*{self.argument}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +282,7 @@ class Following:
 
     What `end` says goes to where `to` points, a `c_type`: "value" a number or a pointer of `size` bytes, "bits" the value
     of a bit-field whose type has as many, "memory" the `size` bytes that are there; or where to go on: "pointer" what is
-    there, "address" where that is (at least `size` bytes). `users` tells of each hop whether it is read from a process. When `relocated`, offsets come from
+    there, "address" where that is (at least `size` bytes). `users` tells of each hop whether it is read from a process. When `relocated`, offsets in records come from
     CO-RE, and the function looks whether size and sign are those that it was compiled for; `size` is 0 when any will do; `signed` is None when the sign
     does not count, `element` when the end is an array's element. `leaves` are the members of a record at the end.
     """
@@ -299,6 +299,10 @@ class Following:
     element: bool
     relocated: bool
     leaves: tuple[Leaf, ...] = ()
+
+    def relocates(self, hop: Hop) -> bool:
+        """Nothing but records is laid out otherwise in another kernel."""
+        return self.relocated and hop.in_record
 
     @property
     def most_bits(self) -> int:

@@ -30,13 +30,16 @@ def no_compiler() -> str:
         (" a [2] . b", ["a", 2, "b"]),
         ("a[0x10][1]->b", ["a", 16, 1, "b"]),
         ("int_", ["int_"]),
+        ("[1]", [1]),
+        ("[0].a->b[2]", [0, "a", "b", 2]),
+        (" [1] [0x2]", [1, 2]),
     ],
 )
 def test_text(text: str, steps: list[str | int]) -> None:
     assert [s.index if s.name is None else s.name for s in parse_path(text, None).steps] == steps
 
 
-@pytest.mark.parametrize("text", ["", ".", "a.", "a->", "->a", "a[", "a[]", "a[b]", "a[1", "a]", "a b", "a-b", "1a", "a[-1]", "a." * 40 + "a"])  # fmt: skip
+@pytest.mark.parametrize("text", ["", ".", "a.", "a->", "->a", "a[", "a[]", "a[b]", "a[1", "a]", "a b", "a-b", "1a", "a[-1]", "a[010]", "[1]a", "[1].", "[1].[2]", "->[1]", "[", "[n]", "a." * 40 + "a"])  # fmt: skip
 def test_no_path(text: str) -> None:
     with pytest.raises(Stop) as problem:
         parse_path(text, WHERE)
@@ -55,12 +58,15 @@ COMMON = "struct head { unsigned short id; char text[12]; }; struct other { int 
 KERNELS = {
     "old": """
         struct node { struct node *next; int state; unsigned flags : 3, mode : 7; struct head head[2]; struct other *other;
-                      const char *name; int gone; unsigned long size; };""",
+                      const char *name; int gone; unsigned long size; int *ints, (*rows)[3]; struct head *heads;
+                      struct other **far; };""",
     "new": """
         struct node { long added; unsigned mode : 9, flags : 3; union { struct { struct other *other; struct node *next; };
-                      long raw[2]; }; const char *name; struct head head[4]; int state; unsigned long size; };""",
+                      long raw[2]; }; const char *name; struct head head[4]; int state; unsigned long size; int *ints, (*rows)[4]; struct head *heads;
+                      struct other **far; };""",
     "wide": """
-        struct node { struct node *next; long state; struct head *head; struct head *other; int name; unsigned size; };""",
+        struct node { struct node *next; long state; struct head *head; struct head *other; int name; unsigned size; long *ints;
+                      struct other *heads, *far; };""",
 }
 
 
@@ -105,6 +111,22 @@ def said(kernels: Path, folder: Path, option: str, *names: str) -> list[str]:
         ("{field: name}", ["old", "wide"],
          ["SP256 `node->name` on wide is not what it is on old: it is `int`, not `const char *`: an integer against a pointer"]),
         ("{field: other->x}", ["old", "wide"], ["SP255 on wide: `struct head` has no member `x`"]),
+        ('{field: "[2].state"}', ["old", "new"], []),
+        ('{field: "next[2].head[1].id"}', ["old", "new"], []),
+        ('{field: "ints[2]"}', ["old", "new"], []),
+        ('{field: "far[1]->x"}', ["old", "new"], []),
+        ('{field: "heads[1]"}', ["old", "new"], []),
+        ('{field: "[1].gone"}', ["new", "old"], ["SP255 on new: `struct node` has no member `gone`"]),
+        ('{field: "[1].state"}', ["old", "wide"],
+         ["SP256 `node[1].state` on wide is not what it is on old: it is `long`, not `int`: 8 bytes against 4"]),
+        ('{field: "ints[2]"}', ["old", "wide"],
+         ["SP256 `node->ints[2]` on wide is not what it is on old: it goes through struct node, long, not through struct node, int"]),
+        ('{field: "rows[1][2]"}', ["old", "new"],
+         ["SP256 `node->rows[1][2]` on new is not what it is on old: it goes through struct node, int [4], not through struct node, int [3]"]),
+        ('{field: "heads[1]"}', ["old", "wide"],
+         ["SP256 `node->heads[1]` on wide is not what it is on old: it goes through struct node, struct other, not through struct node, struct head"]),
+        ('{field: "far[1]"}', ["old", "wide"],
+         ["SP256 `node->far[1]` on wide is not what it is on old: it goes through struct node, struct other, not through struct node, struct other *"]),
         ("{field: head, bytes: {size: 28}, as: bytes}", ["old", "new"], []),
         ("{field: head}", ["old", "new"], ["SP256 `node->head` on new is not what it is on old: it is `struct head [4]`, not `struct head [2]`: 4 elements against 2"]),
     ],
@@ -166,7 +188,8 @@ def test_local_types_have_the_parts_that_are_used(kernels: Path) -> None:
 def test_a_small_btf_keeps_what_the_paths_of_a_spec_lead_through(kernels: Path, tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text(
         "specc: 1\nname: t\nfields: []\nprobes:\n"
-        '  - {kprobe: f, args: [{node: {field: "next->head[1].id"}}], where: node->other->x > 1}\n'
+        '  - {kprobe: f, args: [{node: {field: "next->head[1].id"}}, {node: {field: "heads[1].id", as: id}}], '
+        "where: 'node->other->x > 1 && node[1].far[1]->x && node->rows[1][2]'}\n"
     )
     done = specc("btf", kernels / "old.btf", "--spec", "t.yaml", "-o", "small.btf", cwd=tmp_path)
     assert (done.code, done.err) == (0, "")

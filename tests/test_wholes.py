@@ -41,8 +41,9 @@ ARGS = {
     "next": "{node: {field: next, deref: true}}",
     "at": "{node: {field: at, as: at}}",
     "time": "{time: {deref: true}}",
+    "element": '{time: {field: "[2]", as: element}}',
 }
-SAID = {"next": "node->next", "at": "node->at", "time": "*time"}
+SAID = {"next": "node->next", "at": "node->at", "time": "*time", "element": "time[2]"}
 
 
 def btf(name: str) -> bytes:

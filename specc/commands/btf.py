@@ -154,7 +154,7 @@ def _through(btf: Btf, probe: ProbeSpec) -> Iterator[str]:
                 hops = walk(start, path, completed_by(btf), whole=deref).hops
             except Stop:
                 continue
-            for kind, tag in (root_key(hop.root) for hop in hops):
+            for kind, tag in (root_key(hop.root) for hop in hops if hop.in_record):
                 yield tag if kind == "typedef" else f"{kind} {tag}"
 
 

@@ -33,7 +33,7 @@ from specc.lower.captures import Captured
 from specc.lower.memory import is_user
 from specc.lower.nouns import LATENCY, RETURN, Resolved, Value
 from specc.noun import dataclass, replace
-from specc.path import Path
+from specc.path import Path, told
 from specc.place import argument_names
 from specc.prototype import Array, CType, Enum, Int, Pointer, bare, decay, size_of, spell
 from specc.spec import RETURN_KINDS, USER_KINDS, ArgumentSpec, ProbeSpec
@@ -90,14 +90,15 @@ class _Names:
             return self.at_end(name, path, where)
         found = self.of_name(name, where)
         if found is not None:
-            self.report.error("SP265", f"`{name}` has no members: it is {found.what or 'a constant'}", where,
+            parts = "elements" if path.steps[0].name is None else "members"
+            self.report.error("SP265", f"`{name}` has no {parts}: it is {found.what or 'a constant'}", where,
                               help="a path begins at an argument, or at `return`")  # fmt: skip
         return None
 
     def at_end(self, name: str, path: Path, where: Location) -> Meaning | None:
         """What a path leads to: a number or an address, or the place of a text."""
         assert self.known is not None
-        whole = f"{name}->{path.text}"
+        whole = told(name, path.text)
         if whole in self.paths:
             return self.paths[whole]
         if name != RETURN and not self.at_entry(name, where):

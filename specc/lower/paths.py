@@ -20,7 +20,7 @@ from specc.lower.nouns import RETURN, Elsewhere, Resolved, Value, has_plain_char
 from specc.lower.shown import agreed_type
 from specc.lower.wholes import check_whole, leaves
 from specc.noun import dataclass, replace
-from specc.path import Complete, Path, Walk, walk
+from specc.path import Complete, Path, Walk, innermost, told, walk
 from specc.place import argument_names
 from specc.prototype import (
     Array,
@@ -179,7 +179,7 @@ def follow(
 def said(spec: ArgumentSpec) -> str:
     """The path as C has it from the argument on."""
     assert spec.path is not None
-    return f"{spec.name}->{spec.path.text}" if spec.path.text else spec.name
+    return told(spec.name, spec.path.text)
 
 
 def _walk_all(spec: ArgumentSpec, starts: Sequence[Start], report: Report) -> tuple[Walk, list[CType]] | None:
@@ -229,15 +229,21 @@ def _end(
     spec: ArgumentSpec, probe: ProbeSpec, walked: Walk, prototype: Prototype, names: Sequence[str], report: Report
 ) -> Behind | None:
     assert spec.path is not None
-    what = replace(spec, name=said(spec))
     assert walked.inside is None, "a path from a struct by value begins at a pointer in it"
     kernel = probe.kind in KERNEL_KINDS
     ends = bare(walked.type)
-    if kernel and isinstance(ends, Array) and walked.last.accesses[-1].name is None:
+    steps = walked.last.accesses
+    if kernel and isinstance(ends, Array) and walked.last.in_record and steps[-1].name is None:
         raise stop(
             "SP266", f"`{said(spec)}` is a row of an array of arrays, which a kernel's BTF has as one long array",
             spec.path.where, help="name an element of it",
         )  # fmt: skip
+    for hop in walked.hops if kernel else ():
+        if not hop.in_record and isinstance(innermost(hop.root), Record):
+            raise stop(
+                "SP266", f"`{said(spec)}` is behind a pointer to `{spell(hop.root)}`: nothing tells how far these arrays are "
+                "apart in the running kernel", spec.path.where, help="take a pointer to the struct itself",
+            )  # fmt: skip
     users = tuple(not kernel or hop.user for hop in walked.hops)
     if wants_memory(spec):
         if walked.last.bit_width is not None:
@@ -246,7 +252,7 @@ def _end(
                 "SP260", f"`{option}` is for pointers, and `{said(spec)}` is a bit-field", spec.option_where[option]
             )
         if isinstance(ends, Record) and spec.deref:
-            if walked.last.accesses:
+            if steps or walked.last.index is not None:
                 raise stop(
                     "SP260", f"`deref` is for pointers, and `{said(spec)}` is `{spell(walked.type)}`",
                     spec.option_where["deref"], help="leave it out to record the struct",
@@ -254,8 +260,8 @@ def _end(
             users = (*users[:-1], is_user(spec, probe, Pointer(walked.last.root)))
             return _whole(spec, probe, walked, users)
         if isinstance(ends, Array | Record):
-            return _in_place(what, probe, walked, ends, users, prototype, names, report)
-        found = behind(what, probe, walked.type, prototype, names, report)
+            return _in_place(spec, probe, walked, ends, users, prototype, names, report)
+        found = behind(replace(spec, name=said(spec)), probe, walked.type, prototype, names, report)
         if found is None:
             return None
         path = _following(probe, spec, walked, users, "pointer", _ADDRESS, 0, None)
@@ -272,7 +278,7 @@ def _in_place(
     """Memory of an array or a record at the end: it begins where that does."""
     memory = spec.memory or ("user" if users[-1] else "kernel")
     target = there.element if isinstance(there, Array) else walked.type
-    found = behind(replace(spec, memory=memory), probe, Pointer(target), prototype, names, report)
+    found = behind(replace(spec, name=said(spec), memory=memory), probe, Pointer(target), prototype, names, report)
     if found is None:
         return None
     held = size_of(there)
@@ -280,7 +286,7 @@ def _in_place(
     if bounded and found.room > held:
         option = next(o for o in ("string", "bytes", "deref") if o in spec.option_where)
         raise stop(
-            "SP266", f"`{spec.name}` has {held} bytes, and `{option}` would copy {found.room}", spec.option_where[option],
+            "SP266", f"`{said(spec)}` has {held} bytes, and `{option}` would copy {found.room}", spec.option_where[option],
             help=f"at most {held}",
         )  # fmt: skip
     path = _following(probe, spec, walked, users, "address", _ADDRESS, found.room if bounded else 0, None)
@@ -338,10 +344,8 @@ def _whole(spec: ArgumentSpec, probe: ProbeSpec, walked: Walk, users: tuple[bool
 
 
 def _is_plain(array: Array) -> bool:
-    inner = bare(array.element)
-    while isinstance(inner, Array) and inner.count:
-        inner = bare(inner.element)
-    return isinstance(inner, Int | Enum | Pointer | Float) and size_of(inner) in (1, 2, 4, 8)
+    inner = innermost(array)
+    return size_of(array) > 0 and isinstance(inner, Int | Enum | Pointer | Float) and size_of(inner) in (1, 2, 4, 8)
 
 
 def _sign(kind: CType) -> bool | None:
@@ -356,7 +360,7 @@ def _following(
     # CO-RE tells the sign of members, and not of an array's elements (relo_core.c, bpf_core_calc_field_relo).
     element = bool(walked.last.accesses) and walked.last.accesses[-1].name is None
     need = PathNeed(
-        spec.field, spec.name.partition("->")[0], walked.path.text, walked.start, walked.type, walked.last.bit_width,
+        spec.field, spec.name, walked.path.text, walked.start, walked.type, walked.last.bit_width,
         size if end == "address" else None, tuple(hop.root for hop in walked.hops), spec.optional,
     )  # fmt: skip
     return Following(

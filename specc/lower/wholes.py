@@ -16,7 +16,7 @@ from typing import Final
 from specc.diagnostics import Location, stop
 from specc.ir import Leaf
 from specc.noun import replace
-from specc.path import Access, Hop
+from specc.path import Access, Hop, flexible_member
 from specc.prototype import Array, CType, Enum, Float, Int, Member, Pointer, Record, bare, size_of, spell
 
 MOST_BYTES: Final = 256
@@ -32,7 +32,7 @@ def check_whole(ctype: CType, what: str, where: Location | None) -> None:
         why = f"whose members are not known{': ' if record.doubt else ''}{record.doubt}"
     elif record.doubt:
         why = f"whose layout is not sure: {record.doubt}"
-    elif (name := _flexible(record)) is not None:
+    elif (name := flexible_member(record)) is not None:
         why = f"whose member `{name}` has no declared length"
     elif record.size == 0:
         why = "which has no bytes"
@@ -94,16 +94,3 @@ def _members(record: Record, path: tuple[Access, ...], base: int) -> Iterator[tu
             yield from _members(inner, here, base + member.bit_offset)
         elif member.name:
             yield here, member, base + member.bit_offset
-
-
-def _flexible(record: Record) -> str | None:
-    """A member, here or in a record inside, that is an array without a length."""
-    for member in record.members or ():
-        inner = bare(member.type)
-        while isinstance(inner, Array):
-            if not inner.count:
-                return member.name or "(unnamed)"
-            inner = bare(inner.element)
-        if isinstance(inner, Record) and (name := _flexible(inner)) is not None:
-            return f"{member.name}.{name}" if member.name else name
-    return None

@@ -7,9 +7,9 @@ In: text, the type that it starts from, and a function that completes records.  
 """
 
 from specc.path.local import LocalTypes, access, element_pair, root_key, whole_array
-from specc.path.nouns import Access, Complete, Hop, Path, Step, Walk
+from specc.path.nouns import Access, Complete, Hop, Path, Step, Walk, told
 from specc.path.syntax import MOST_STEPS, parse_path
-from specc.path.walk import member_names, walk
+from specc.path.walk import flexible_member, innermost, member_names, walk
 
 __all__ = [
     "MOST_STEPS",
@@ -22,9 +22,12 @@ __all__ = [
     "Walk",
     "access",
     "element_pair",
+    "flexible_member",
+    "innermost",
     "member_names",
     "parse_path",
     "root_key",
+    "told",
     "walk",
     "whole_array",
 ]

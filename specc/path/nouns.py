@@ -10,12 +10,12 @@ from typing import TypeAlias
 
 from specc.diagnostics import Location
 from specc.noun import dataclass
-from specc.prototype import CType, Record
+from specc.prototype import CType, Record, bare
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A member's name, or the index of an array's element: one of them is None."""
+    """A member's name, or the index of an element, of an array or behind a pointer: one of them is None."""
 
     name: str | None
     index: int | None
@@ -29,6 +29,11 @@ class Path:
     text: str
     where: Location | None
     steps: tuple[Step, ...]
+
+
+def told(start: str, text: str) -> str:
+    """A path from what is called `start`, as C has it."""
+    return f"{start}{'->' if text and text[0] != '[' else ''}{text}"
 
 
 # A record with its members, or why it has none: for a record type that is only named, its typedef around it.
@@ -47,9 +52,10 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """From a pointer to a record `root`, which is followed, to what is `bit_offset` into it, of the type `type`.
+    """From a pointer to `root`, which is followed, to what is `bit_offset` behind where it leads, of the type `type`.
 
-    Without accesses it leads to the record itself. `bit_width` is set of a bit-field. `user` says that the pointer is declared to lead to a process's memory.
+    Without accesses it leads to the record itself, or to the element of which the path says the `index`; only then may `root`
+    be no record. `bit_width` is set of a bit-field. `user` says that the pointer is declared to lead to a process's memory.
     """
 
     root: CType
@@ -58,6 +64,11 @@ class Hop:
     bit_width: int | None
     type: CType
     user: bool
+    index: int | None = None
+
+    @property
+    def in_record(self) -> bool:
+        return isinstance(bare(self.root), Record)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The text of a path -> its steps, each with its place.
 
 parse_path("skb->cb[2].len", where).steps       # Step("skb", ...), Step("cb", ...), Step(None, 2, ...), Step("len", ...)
+parse_path("[1].iov_len", where).steps          # of what a pointer leads to: Step(None, 1, ...), Step("iov_len", ...)
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _HELP: Final = "write names with `.` or `->` between them, and a number in `[]` 
 
 
 def parse_path(text: str, where: Location | None) -> Path:
-    """The path that begins with a member's name. Raises Stop (SP263)."""
+    """The path that begins with a member's name, or with an index. Raises Stop (SP263)."""
     tokens = _tokens(text, where)
     steps: list[Step] = []
     at = 0
@@ -34,16 +35,17 @@ def parse_path(text: str, where: Location | None) -> Path:
         return tokens[number][1] if number < len(tokens) else "the end"
 
     while True:
-        if kind(at) != "name":
+        if kind(at) == "name":
+            steps.append(Step(word(at), None, place(at)))
+            at += 1
+        elif steps or word(at) != "[":
             missing = f"before `{word(at)}`" if kind(at) != "end" else "at the end"
             raise stop("SP263", f"a member's name is missing {missing}", place(at), help=_HELP)
-        steps.append(Step(word(at), None, place(at)))
-        at += 1
         while word(at) == "[":
             if kind(at + 1) != "number" or word(at + 2) != "]":
                 raise stop("SP263", "the index of an element is a number", place(at + 1), help=_HELP)
             digits = word(at + 1)
-            if len(digits) > 10:
+            if len(digits) > 10 or (digits.isdigit() and digits != "0" and digits[0] == "0"):  # C has it octal
                 raise stop("SP263", f"`{digits}` is no index", place(at + 1), help=_HELP)
             steps.append(Step(None, int(digits, 16 if digits[:2] in ("0x", "0X") else 10), place(at + 1)))
             at += 3

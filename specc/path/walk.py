@@ -4,7 +4,8 @@ In: the type of a value, a path from it, and what completes records.  Out: a `Wa
 
     walk(Pointer(Record("struct", "file", None)), path, complete).hops[0].bit_offset
 
-Members of anonymous records are found as if they were their parent's (C11 6.7.2.1p13). Nothing is read here.
+Members of anonymous records are found as if they were their parent's (C11 6.7.2.1p13). `p[2]` of a pointer is what it
+is in C (6.5.2.1p2), and what follows two elements after where it leads. Nothing is read here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from specc.diagnostics import did_you_mean, stop
+from specc.diagnostics import Location, did_you_mean, stop
 from specc.noun import replace
 from specc.path.nouns import Access, Complete, Hop, Path, Step, Walk
 from specc.prototype import (
@@ -32,6 +33,9 @@ from specc.prototype import (
 )
 
 _MOST_LISTED: Final = 24
+# Where no array says how many elements there are, one has to begin before this many bytes: no process has memory below
+# that (vm.mmap_min_addr), so nothing is read by way of a null pointer; and libbpf counts offsets in 32 bits.
+_MOST_BEHIND: Final = 1 << 16
 
 
 def walk(start: CType, path: Path, complete: Complete, what: str = "", *, whole: bool = False) -> Walk:
@@ -60,6 +64,7 @@ class _Walker:
         self.root: CType | None = None if isinstance(bare(start), Pointer) else start
         self.by_value = self.root is not None
         self.user = False
+        self.index: int | None = None
         self.accesses: list[Access] = []
         self.bits = 0
         self.width: int | None = None
@@ -68,7 +73,7 @@ class _Walker:
         """The hop ends here."""
         if self.root is None:
             return
-        hop = Hop(self.root, tuple(self.accesses), self.bits, self.width, self.type, self.user)
+        hop = Hop(self.root, tuple(self.accesses), self.bits, self.width, self.type, self.user, self.index)
         if self.by_value:
             self.inside = hop
         else:
@@ -95,12 +100,7 @@ class _Walker:
                 step.where,
                 help=_why_no_members(inner, first=not self.accesses and not self.hops),
             )
-        record = self.complete(self.type) if inner.members is None else inner
-        if isinstance(record, str):
-            raise stop(
-                "SP265", f"the members of `{spell(self.type)}`, which `{self.said}` leads to, are not known: {record}",
-                step.where,
-            )  # fmt: skip
+        record = self.fill(step.where) if inner.members is None else inner
         found = _find(record, name, self.complete)
         if found is None:
             raise _no_member(record, self.type, name, step, self.complete)
@@ -113,7 +113,7 @@ class _Walker:
 
     def follow(self, pointer: Pointer) -> None:
         self.close()
-        self.root, self.user = pointer.target, _is_users(pointer.target)
+        self.root, self.user, self.index = pointer.target, _is_users(pointer.target), None
         self.type, self.accesses, self.bits, self.width = pointer.target, [], 0, None
 
     def land(self, path: Path) -> None:
@@ -122,24 +122,32 @@ class _Walker:
         if not isinstance(pointer, Pointer) or not isinstance(bare(pointer.target), Record):
             return
         self.follow(pointer)
-        record = self.complete(self.type)
+        self.fill(path.where)
+
+    def fill(self, where: Location | None) -> Record:
+        """The members of the record that was reached, or of which it is an array."""
+        named = self.type
+        while isinstance(array := bare(named), Array):
+            named = array.element
+        record = self.complete(named)
         if isinstance(record, str):
             raise stop(
-                "SP265", f"the members of `{spell(self.type)}`, which `{self.said}` leads to, are not known: {record}",
-                path.where,
+                "SP265", f"the members of `{spell(named)}`, which `{self.said}` leads to, are not known: {record}",
+                where,
             )  # fmt: skip
         self.type = _with(self.type, record)
+        return record
 
     def element(self, step: Step, index: int) -> None:
         array = bare(self.type)
+        if isinstance(array, Pointer):
+            self.behind(array, step, index)
+            return
         if not isinstance(array, Array) or self.root is None:
-            help_ = "nothing says how many there are behind a pointer" if isinstance(array, Pointer) else None
             raise stop(
-                "SP265",
-                f"`{self.said}` is `{spell(self.type)}`, and only an array has elements",
+                "SP265", f"`{self.said}` is `{spell(self.type)}`, and only an array or a pointer has elements",
                 step.where,
-                help=help_,
-            )
+            )  # fmt: skip
         if array.count and index >= array.count:
             raise stop(
                 "SP265", f"`{self.said}` has {array.count} elements, so there is no [{index}]", step.where,
@@ -147,10 +155,40 @@ class _Walker:
             )  # fmt: skip
         if not size_of(array.element):
             raise stop("SP265", f"the elements of `{self.said}` have no size: `{spell(array.element)}`", step.where)
+        if not array.count:
+            self.near(step, index, size_of(array.element))
         self.bits += 8 * index * size_of(array.element)
         self.type = array.element
         self.accesses.append(Access(None, index, array.element))
         self.said = f"{self.said}[{index}]"
+
+    def behind(self, pointer: Pointer, step: Step, index: int) -> None:
+        """An element of what a pointer leads to, as if there were an array."""
+        self.follow(pointer)
+        record = self.fill(step.where) if isinstance(innermost(self.type), Record) else None
+        why, help_ = "", None
+        if record is not None and record.doubt:
+            why = f"has a size that is not sure: {record.doubt}"
+        elif record is not None and index and (name := flexible_member(record)) is not None:
+            why = f"is as long as its member `{name}`, of no declared length: the next one may be anywhere"
+        elif isinstance(bare(self.type), Function):
+            why = "is code"
+        elif not size_of(self.type):
+            why = "has no size"
+            if isinstance(bare(self.type), Void) and not self.hops and self.inside is None:
+                help_ = 'say what it points to with `type: "struct NAME *"`'
+        if why:
+            raise stop("SP265", f"`{self.said}` points to `{spell(self.type)}`, which {why}", step.where, help=help_)
+        self.near(step, index, size_of(self.type))
+        self.bits, self.index = 8 * index * size_of(self.type), index
+        self.said = f"{self.said}[{index}]"
+
+    def near(self, step: Step, index: int, size: int) -> None:
+        if index * size >= _MOST_BEHIND:
+            raise stop(
+                "SP265", f"`{self.said}[{index}]` would begin {index * size} bytes after the first element, and an element "
+                f"of no array of a known length begins before {_MOST_BEHIND}", step.where,
+            )  # fmt: skip
 
 
 def _find(record: Record, name: str, complete: Complete) -> tuple[Member, int] | None:
@@ -195,7 +233,7 @@ def _why_no_members(kind: CType, *, first: bool) -> str | None:
         case Void():
             return 'say what it points to with `type: "struct NAME *"`' if first else "nothing says what is there"
         case Pointer():
-            return "a path follows a pointer to a struct; this one leads to another pointer"
+            return "a path follows a pointer to a struct; this one leads to another pointer, which is `[0]` of it"
         case Array():
             return "name an element: `[0]`"
         case Function():
@@ -204,11 +242,34 @@ def _why_no_members(kind: CType, *, first: bool) -> str | None:
             return "only structs and unions have members"
 
 
+def innermost(ctype: CType) -> CType:
+    """What the elements of an array of arrays are; the type itself of what is no array."""
+    inner = bare(ctype)
+    while isinstance(inner, Array):
+        inner = bare(inner.element)
+    return inner
+
+
+def flexible_member(record: Record) -> str | None:
+    """A member, here or in a record inside, that is an array without a length."""
+    for member in record.members or ():
+        inner = bare(member.type)
+        while isinstance(inner, Array):
+            if not inner.count:
+                return member.name or "(unnamed)"
+            inner = bare(inner.element)
+        if isinstance(inner, Record) and (name := flexible_member(inner)) is not None:
+            return f"{member.name}.{name}" if member.name else name
+    return None
+
+
 def _with(ctype: CType, record: Record) -> CType:
     """The type, with the record itself where it is only named."""
     match ctype:
         case Qualified(target=target) | Typedef(target=target):
             return replace(ctype, target=_with(target, record))
+        case Array(element=element):
+            return replace(ctype, element=_with(element, record))
         case _:
             return record
 

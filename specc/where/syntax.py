@@ -216,11 +216,8 @@ class _Parser:
     def name(self, token: _Token) -> Name:
         """A name that was taken, with the members and elements after it."""
         self.names[token.text] = None
-        if self.token.text == "[":
-            raise self.wrong("elements of memory that a pointer leads to are not counted", self.token.start, self.token.stop,
-                             "name a member: `NAME->MEMBER`", "SP287")  # fmt: skip
         steps: list[Step] = []
-        first = self.token.stop
+        first = self.token.start if self.token.text == "[" else self.token.stop
         while self.token.text in ("->", ".", "["):
             sign = self.take()
             word = self.take()

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from specc.diagnostics import Location, Report, Stop, stop
 from specc.noun import dataclass
-from specc.path import Path
+from specc.path import Path, told
 from specc.where.syntax import COMPARISONS, LOGIC, Binary, Condition, Name, Number, Starts, Text, Tree, Unary
 
 COMM: Final = "comm"
@@ -166,7 +166,7 @@ class _Checker:
             case Name(text=text, path=path):
                 found = self.known(tree)
                 if found.problem:
-                    text = f"{text}->{path.text}" if path is not None else text
+                    text = told(text, path.text) if path is not None else text
                     raise self.wrong("SP283", f"`{text}` is {found.what}, {found.problem}", tree)
                 if found.value is not None:
                     return Constant(found.value, found.type)
@@ -187,7 +187,7 @@ class _Checker:
     def text(self, name: Name, text: Text, *, begins: bool) -> Typed:
         found = self.known(name)
         if not found.text:
-            said = f"{name.text}->{name.path.text}" if name.path is not None else name.text
+            said = told(name.text, name.path.text) if name.path is not None else name.text
             raise self.wrong("SP283", f"`{said}` is {found.what}, and a string is compared with it", name,
                              "strings are `comm`, pointers to `char`, and what `args` records by `string`")  # fmt: skip
         if found.variable == COMM and len(text.value) > COMM_MOST:

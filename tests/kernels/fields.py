@@ -28,6 +28,8 @@ _FILE: Final = [
     {"file": {"field": "f_path.dentry", "as": "dentry"}},
     {"file": {"field": "f_path.mnt", "as": "mount"}},
 ]
+# An array of structs that have 64 bytes on 5.10 and 6.1, and 56 on 6.12: /proc/sys/net/ipv4/ipfrag_*, in this order.
+_TABLE: Final = "__sk_common.skc_net.net->ipv4.frags_hdr->ctl_table"
 PROBES: Final[tuple[Mapping[str, Any], ...]] = (
     {"name": "opened", "kprobe": "security_file_open", "args": _FILE, "where": "file->f_inode->i_size == 12345"},
     {"name": "done", "kretprobe": "security_file_open", "args": [*_FILE, "return"],
@@ -42,7 +44,10 @@ PROBES: Final[tuple[Mapping[str, Any], ...]] = (
         {"sk": {"field": "__sk_common.skc_daddr", "as": "address"}},
         {"sk": {"field": "sk_type", "as": "type"}},
         {"sk": {"field": "sk_socket->file->f_inode->i_ino", "as": "ino"}},
-        "len"], "where": "sk->sk_no_check_tx && len == 5"},
+        {"sk": {"field": f"{_TABLE}[2].procname", "string": 16, "as": "third"}},
+        {"sk": {"field": f"{_TABLE}[3].procname", "string": 16, "as": "fourth"}},
+        {"sk": {"field": f"{_TABLE}[1].mode", "as": "table_mode"}},
+        "len"], "where": f'sk->sk_no_check_tx && len == 5 && sk->{_TABLE}[1].procname == "ipfrag_low_thresh"'},
     {"name": "woken", "kprobe": "wake_up_new_task", "args": [
         {"p": {"field": "comm", "as": "name"}},
         {"p": {"field": "real_parent->tgid", "as": "parent"}},
@@ -50,12 +55,18 @@ PROBES: Final[tuple[Mapping[str, Any], ...]] = (
         {"p": {"field": "signal->rlim[3].rlim_cur", "as": "stack"}},
         {"p": {"field": "signal->rlim[3]", "as": "limit"}},
         {"p": {"field": "real_parent->comm", "string": 6, "as": "cut"}},
+        {"p": {"field": "files->fdt->fd[0]->f_inode->i_ino", "as": "input"}},
         {"p": {"field": "real_parent->mm->exe_file->f_path.dentry->d_name.name", "string": 16, "as": "program"}},
      ]},
     {"name": "asked", "kprobe": "security_inode_getattr", "args": [
         {"path": {"deref": True, "as": "whole"}}, {"path": {"field": "dentry", "as": "entry"}},
         {"path": {"field": "mnt", "as": "mount"}},
      ], "where": "path->dentry->d_inode->i_size == 12345"},
+    # The parts are in the process: BTF does not say so.
+    {"name": "gathered", "kprobe": "vfs_writev", "args": [
+        {"vec": {"field": "[1].iov_len", "memory": "user", "as": "length"}},
+        {"vec": {"field": "[2]", "memory": "user", "as": "part"}}, "vlen",
+     ], "where": "vlen == 3"},
 )  # fmt: skip
 
 
@@ -78,10 +89,13 @@ def check(series: str, events: Events, facts: Mapping[str, Any]) -> None:
     assert len(events["quick"]) == 2
     (sent,) = events["sent"]
     wanted = {"no_check": 1, "no_check_received": 0, "reuse": 1, "port": 0x3412, "address": 0x0100007F, "type": 2,
-              "ino": facts["socket"], "len": 5}  # fmt: skip
+              "ino": facts["socket"], "len": 5, "third": "ipfrag_time", "fourth": "ipfrag_max_dist", "table_mode": 0o644}  # fmt: skip
     assert {k: sent[k] for k in wanted} == wanted
     (woken,) = events["woken"]
     wanted = {"name": "triggers", "parent": facts["result"], "child": facts["child"], "stack": facts["stack"],
               "limit": {"rlim_cur": facts["stack"], "rlim_max": (1 << 64) - 1},
-              "cut": "trigg", "cut_truncated": True, "program": "triggers"}  # fmt: skip
+              "cut": "trigg", "cut_truncated": True, "program": "triggers", "input": facts["input"]}  # fmt: skip
     assert {k: woken[k] for k in wanted} == wanted
+    (gathered,) = events["gathered"]
+    assert gathered["length"] == 1001
+    assert gathered["part"] == {"iov_base": facts["third"], "iov_len": 1002}

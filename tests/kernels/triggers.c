@@ -535,6 +535,8 @@ static void do_fields(void)
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(0x1234), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd, udp = socket(AF_INET, SOCK_DGRAM, 0), on = 1, status;
 	struct rlimit limit = {.rlim_cur = 0x654000, .rlim_max = RLIM_INFINITY};
+	static char bytes[1100];
+	struct iovec parts[3];
 	struct stat st;
 	pid_t child;
 
@@ -558,6 +560,15 @@ static void do_fields(void)
 		exit(1);
 	send(udp, "hello", 5, 0);
 	close(udp);
+	for (int i = 0; i < 3; i++)
+		parts[i] = (struct iovec){bytes + i, 1000 + i};
+	fd = open("/dev/null", O_WRONLY);
+	if (writev(fd, parts, 3) != 3003)
+		exit(1);
+	close(fd);
+	fact("third", (long)parts[2].iov_base);
+	fstat(0, &st);
+	fact("input", st.st_ino);
 	setrlimit(RLIMIT_STACK, &limit);
 	getrlimit(RLIMIT_STACK, &limit);
 	fact("stack", limit.rlim_cur);

@@ -22,11 +22,13 @@ SCALARS = {
     "unsigned long": 8, "long long": 8,
 }  # fmt: skip
 
+MORE = 2  # elements behind the one that a pointer leads to
+
 
 @dataclass
 class Member:
     """`kind` is "scalar", "bits", "bool", "enum", "double", "pointer" (to `record`), "text", "string", "number" (a pointer
-    to one), "array", "record", "records", or "inside" (an anonymous struct or union of `members`)."""
+    to one), "table" (a pointer to pointers to `record`), "array", "record", "records", or "inside" (an anonymous struct or union of `members`)."""
 
     name: str
     kind: str
@@ -46,6 +48,8 @@ class Member:
                 return f"{self.ctype} {self.name}[{self.count}];"
             case "pointer":
                 return f"struct s{self.record} *{self.name};"
+            case "table":
+                return f"struct s{self.record} **{self.name};"
             case "record":
                 return f"struct s{self.record} {self.name};"
             case "records":
@@ -91,7 +95,7 @@ class Path:
             case "number" if "deref" in self.option:
                 told = f'printf("%lld", (long long)*{end});'
                 guard += f" && {end}"
-            case "number" | "pointer":
+            case "number" | "pointer" | "table":
                 told = f'printf("%lu", SHOWN({end}));'
             case "array":
                 told = f"list({end}[i], {self.last.count});"
@@ -131,7 +135,7 @@ class Nest:
             ["scalar"] * 4
             + ["bits"] * 5
             + ["pointer"] * 4
-            + ["bool", "enum", "double", "text", "string", "number", "array"]
+            + ["bool", "enum", "double", "text", "string", "number", "array", "table"]
         )
         kinds += ["record", "records"] * 2 if index and depth == 0 else []
         kinds += ["inside"] * 2 if depth < 2 else []
@@ -145,7 +149,7 @@ class Nest:
                 return Member(
                     name, kind, "signed " + ctype if ctype in ("int", "short", "long") else ctype, rng.randint(1, bits)
                 )
-            case "pointer":
+            case "pointer" | "table":
                 return Member(name, kind, record=rng.randrange(records))
             case "record":
                 return Member(name, kind, record=rng.randrange(index))
@@ -209,16 +213,37 @@ class Nest:
         root = rng.randrange(len(self.records))
         text, tests, end, options = "", [], "o", rng.randint(0, 5)
         arrow, record = True, self.records[root]
+
+        def element(most: int) -> None:
+            """Of what a pointer leads to, as if that were an array."""
+            nonlocal text, end
+            number = rng.randint(0, most)
+            text, end = f"{text}[{number}]", f"{end}[{number}]"
+
+        if rng.random() < 0.3:
+            element(MORE)
+            arrow = False
         while True:
             named = list(_named(record))
-            onward = [m for m in named if m.kind in ("pointer", "record", "records")]
+            onward = [m for m in named if m.kind in ("pointer", "table", "record", "records")]
             last = rng.choice(onward if onward and options > 0 else named)
             options -= 1
             end += f"{'->' if arrow else '.'}{last.name}"
             text += f"{rng.choice(['->', '.']) if text else ''}{last.name}"
+            if last.kind == "table" and (options > 0 or rng.random() < 0.5):
+                tests.append(end)
+                element(MORE)
+                last = Member(last.name, "pointer", record=last.record)
             if last.kind == "pointer" and options > 0:
                 tests.append(end)
                 arrow, record = True, self.records[last.record]
+                if rng.random() < 0.3:
+                    element(MORE)
+                    arrow = False
+            elif last.kind == "number" and rng.random() < 0.5:
+                tests.append(end)
+                element(MORE)
+                return Path(root, text, tests, end, Member("", "element", last.ctype), "")
             elif last.kind in ("record", "records"):
                 if last.kind == "records":
                     number = rng.randrange(last.count)
@@ -236,19 +261,25 @@ class Nest:
         return Path(root, text, tests, end, last, option)
 
     def fill(self) -> str:
-        """C: two objects of each record, `o0[2]` and so on, filled at random; a pointer in four leads nowhere."""
-        arena = " ".join(f"struct s{i} o{i}[2] __attribute__((aligned(8)));" for i in range(len(self.records)))
-        made = [f"static struct {{ {arena} char strings[4][16]; long numbers[4]; }} arena;\n"]
+        """C: objects of each record, `o0[4]` and so on, filled at random; a pointer leads to one of the first two, or, one in
+        four, nowhere."""
+        count = 2 + MORE
+        arena = " ".join(
+            f"struct s{i} o{i}[{count}] __attribute__((aligned(8))), *t{i}[{count}];" for i in range(len(self.records))
+        )
+        made = [f"static struct {{ {arena} char strings[4][16]; long numbers[{4 + MORE}]; }} arena;\n"]
         made += [
             f"#define {name} arena.{name}\n"
-            for name in ("strings", "numbers", *(f"o{i}" for i in range(len(self.records))))
+            for name in ("strings", "numbers", *(f"{word}{i}" for word in "ot" for i in range(len(self.records))))
         ]
         for index, members in enumerate(self.records):
             lines = "".join(f"\t{line}\n" for line in self._filled(members, "o->"))
             made.append(f"static void fill{index}(struct s{index} *o)\n{{\n{lines}}}\n")
         calls = "\tmemcpy(strings, own_strings, sizeof(strings)); memcpy(numbers, own_numbers, sizeof(numbers));\n"
         calls += "".join(f"\tfill_bytes(o{i}, sizeof(o{i}));\n" for i in range(len(self.records)))
-        calls += "".join(f"\tfill{i}(&o{i}[0]); fill{i}(&o{i}[1]);\n" for i in range(len(self.records)))
+        for i in range(len(self.records)):
+            filled = f"fill{i}(&o{i}[i]); t{i}[i] = rnd() % 4 ? AT(&o{i}[rnd() % 2]) : 0;"
+            calls += f"\tfor (int i = 0; i < {count}; i++) {{ {filled} }}\n"
         return f"{''.join(made)}static void fill_all(void)\n{{\n{calls}}}\n"
 
     def _filled(self, members: list[Member], at: str) -> list[str]:
@@ -258,6 +289,8 @@ class Nest:
             match m.kind:
                 case "pointer":
                     lines.append(f"{place} = rnd() % 4 ? AT(&o{m.record}[rnd() % 2]) : 0;")
+                case "table":
+                    lines.append(f"{place} = rnd() % 4 ? AT(&t{m.record}[rnd() % 2]) : 0;")
                 case "string":
                     lines.append(f"{place} = rnd() % 4 ? AT(strings[rnd() % 4]) : 0;")
                 case "number":
@@ -320,7 +353,7 @@ static uint64_t rnd(void) { /* splitmix64 */
 #define SHOWN(x) ((unsigned long)(x))
 #endif
 static const char own_strings[4][16] = {"", "one", "a longer string", "two"};
-static const long own_numbers[4] = {-1, 0x1122334455667788, 0, -0x7766554433221100};
+static const long own_numbers[] = {-1, 0x1122334455667788, 0, -0x7766554433221100, 0x123456789abcdef0, -7};
 static void fill_bytes(void *p, unsigned long n) { unsigned char *c = p; while (n--) *c++ = rnd(); }
 static void fill_text(char *p, int n) { int length = rnd() % (n + 1), i; for (i = 0; i < n; i++) p[i] = i < length ? 'a' + rnd() % 26 : 0; }
 static void text(const char *p, int n) { printf("\"%.*s\"", n, p); }

@@ -104,7 +104,7 @@ def test_random_paths(source: str, tmp_path: Path) -> None:
 
 def condition(rng: random.Random, path: FieldPath) -> tuple[str, str] | None:
     """What a spec says of the end of a path, and what C says."""
-    name = f"o{rng.choice(['->', '.'])}{path.text}"
+    name = f"o{'' if path.text[0] == '[' else rng.choice(['->', '.'])}{path.text}"
     end, last = path.end, path.last
     negated = rng.choice(["", "!"])
     match last.kind:
@@ -119,7 +119,7 @@ def condition(rng: random.Random, path: FieldPath) -> tuple[str, str] | None:
                 f'{negated}({name} == "{text}")',
                 f'{negated}(strnlen({end}, {size}) == {len(text)} && !memcmp({end}, "{text}", {len(text)}))',
             )
-        case "pointer" | "number":
+        case "pointer" | "table" | "number":
             return f"{negated}({name} == NULL)", f"{negated}({end} == 0)"
         case "double" | "array":
             return None
