@@ -30,6 +30,7 @@ from specc.ir import (
     Elapsed,
     Field,
     Following,
+    Joined,
     Moving,
     Now,
     PlaceConstant,
@@ -115,7 +116,7 @@ def _moves(program: Program) -> frozenset[str]:
         wanted += [source for c in captures for f in c.fetches for source in (f.pointer, f.size)]
         if probe.condition is not None:
             wanted += [v.source for v in (*probe.condition.early, *probe.condition.late)]
-        sources = [s for s in (w.word if isinstance(w, Bits) else w for w in wanted) if isinstance(s, Moving)]
+        sources = [s for w in wanted for s in _words_of(w) if isinstance(s, Moving)]
         found |= {"kprobe"} if not probe.by_words else set()
         found |= {"register" for s in sources if not s.context}
         found |= {"stack" for s in sources if not s.context and not s.register}
@@ -123,6 +124,16 @@ def _moves(program: Program) -> frozenset[str]:
         found |= {"guard"} if probe.at.until else set()
         found |= {"tracepoint"} if probe.kind == "raw_tracepoint" else set()
     return frozenset(found)
+
+
+def _words_of(source: Source | None) -> tuple[Source | None, ...]:
+    match source:
+        case Bits(word=word):
+            return (word,)
+        case Joined(low=low, high=high):
+            return low, high
+        case _:
+            return (source,)
 
 
 def emit_header(program: Program) -> str:
@@ -366,6 +377,7 @@ def _environment() -> Environment:
         saved=lambda s: isinstance(s, Saved),
         moving=lambda s: isinstance(s, Moving),
         bits=lambda s: isinstance(s, Bits),
+        joined=lambda s: isinstance(s, Joined),
         now=lambda s: isinstance(s, Now),
         elapsed=lambda s: isinstance(s, Elapsed),
         setting=lambda s: isinstance(s, Setting),

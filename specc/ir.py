@@ -163,6 +163,15 @@ class Bits:
 
 
 @dataclass(frozen=True, slots=True)
+class Joined:
+    """The eightbyte that begins `right` bits, of 8 to 56, into the word `low` and ends in the word `high`."""
+
+    low: Source
+    high: Source
+    right: int
+
+
+@dataclass(frozen=True, slots=True)
 class Constant:
     """A value known when the program is compiled."""
 
@@ -206,7 +215,9 @@ class Elapsed:
     since: str
 
 
-Source: TypeAlias = "Register | StackSlot | ContextWord | Saved | Bits | Constant | Moving | Setting | Now | Elapsed"
+Source: TypeAlias = (
+    "Register | StackSlot | ContextWord | Saved | Bits | Joined | Constant | Moving | Setting | Now | Elapsed"
+)
 
 
 @dataclass(frozen=True, slots=True)

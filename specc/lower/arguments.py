@@ -13,7 +13,7 @@ from specc.diagnostics import Report, Stop, did_you_mean
 from specc.ir import ADDRESSES
 from specc.lower.captures import Wanted
 from specc.lower.event import storage
-from specc.lower.members import into, is_by_value, member
+from specc.lower.members import into, is_by_value, is_several, member, several
 from specc.lower.memory import Behind, behind, unknown_behind, wants_memory
 from specc.lower.nouns import LATENCY, RETURN, RETURN_FIELD, Resolved, Value, has_plain_char
 from specc.lower.paths import as_path, led_to, path_end, room
@@ -230,7 +230,10 @@ def _in_struct(probe: ProbeSpec, spec: ArgumentSpec, declared: CType, known: Res
     else:
         argument = known.placement.arguments[argument_names(known.placement).index(spec.name)]
         whole = _argument_value(probe, spec.name, argument, known, spec)
-    value = member(whole, inside, f"{spec.name}.{spec.path.text}")
+    said = f"{spec.name}.{spec.path.text}"
+    if is_several(inside.type):
+        return several(whole, inside, said) if _check_several(spec, inside.type, said, report) else None
+    value = member(whole, inside, said)
     if rest is not None:
         end = path_end(probe, replace(spec, path=rest), inside.type, known, report, everywhere=True)
         if end is None or not _check_size(probe, spec, end, known, report):
@@ -242,6 +245,27 @@ def _in_struct(probe: ProbeSpec, spec: ArgumentSpec, declared: CType, known: Res
         report.error("SP261", "`memory` says whose memory is copied, and none is", spec.option_where["memory"])
         return None
     return value if _check_options(spec, inside.type, known, report) else None
+
+
+def _check_several(spec: ArgumentSpec, ctype: CType, said: str, report: Report) -> bool:
+    """The options of an array, or a struct, in a struct by value: it is in no memory that has an address."""
+    option = next((o for o in ("string", "bytes", "deref") if o in spec.option_where), None)
+    if wants_memory(spec) and option is not None:
+        report.error(
+            "SP260", f"`{option}` is for pointers, and `{said}` is `{spell(ctype)}`, a part of what is passed by value",
+            spec.option_where[option], help="leave it out to record what is there",
+        )  # fmt: skip
+        return False
+    if spec.memory is not None:
+        report.error("SP261", "`memory` says whose memory is copied, and none is", spec.option_where["memory"])
+        return False
+    if spec.format is not None and spec.format not in ADDRESSES:
+        report.error(
+            "SP205", f"format `{spec.format}` is for integers and pointers, and `{said}` is `{spell(ctype)}`",
+            spec.option_where.get("format", spec.where), help="leave `format` out",
+        )  # fmt: skip
+        return False
+    return True
 
 
 def _check_size(probe: ProbeSpec, spec: ArgumentSpec, found: Behind, known: Resolved, report: Report) -> bool:

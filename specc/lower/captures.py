@@ -9,7 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from specc.ir import ALL_BITS, Bits, Capture, Constant, ContextWord, Moving, Read, Register, Source, StackSlot, Store
+from specc.ir import (
+    ALL_BITS,
+    Bits,
+    Capture,
+    Constant,
+    ContextWord,
+    Joined,
+    Moving,
+    Read,
+    Register,
+    Source,
+    StackSlot,
+    Store,
+)
 from specc.lower.event import Storage
 from specc.noun import dataclass, replace
 from specc.place import SMALL, STACK, Piece
@@ -34,7 +47,8 @@ class Wanted:
     With `at`, the name of the constants, the place is told to the program when it is loaded.
 
     `copied` says that these words cannot be loaded one by one. `memory` is set for a value that a register points to (a
-    result returned in memory): the pt_regs member. With `part`, the place is that of one eightbyte.
+    result returned in memory): the pt_regs member. With `part`, the place is that of one eightbyte; with `span`, that of the
+    whole struct.
     """
 
     name: str
@@ -47,6 +61,12 @@ class Wanted:
     copied: bool = False
     at: str = ""
     part: Part | None = None
+    span: Span | None = None
+
+    @property
+    def eightbytes(self) -> int:
+        """How many there are at its place."""
+        return len(self.storage.masks) if self.span is None else self.span.eightbytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +81,27 @@ class Part:
 
     def of(self, word: Source) -> Source:
         return Bits(word, self.left, self.right, self.signed) if self.left or self.right else word
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is wanted of a struct by value, which has so many `eightbytes`: `size` bytes from byte `first` on."""
+
+    first: int
+    size: int
+    eightbytes: int
+
+    def of(self, words: Sequence[Source]) -> list[Source]:
+        """Its own eightbytes, out of those of the struct."""
+        number, odd = divmod(self.first, 8)
+        made: list[Source] = []
+        for done in range(0, self.size, 8):
+            low, right = words[number + done // 8], 8 * odd
+            if odd and self.size - done > 8 - odd:
+                made.append(Joined(low, words[number + done // 8 + 1], right))
+            else:
+                made.append(Bits(low, 0, right, signed=False) if odd else low)
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +168,10 @@ def capture_moving(values: Sequence[Wanted], window: Window, loose: frozenset[st
             reads += found.capture.reads
             stores += found.capture.stores
             status_of |= found.status_of
-        elif len(wanted.storage.masks) > SMALL:
+        elif wanted.eightbytes > SMALL:
             read = replace(
                 _direct(replace(wanted, pieces=(_ANYWHERE,))),
-                offset=0,
+                offset=wanted.span.first if wanted.span is not None else 0,
                 comment="",
                 moving=Moving(wanted.at, wanted.name),
             )
@@ -148,16 +189,15 @@ def capture_moving(values: Sequence[Wanted], window: Window, loose: frozenset[st
                     wanted.copied,
                     wanted.copied and window.short,
                 )
-                for i in range(len(wanted.storage.masks))
+                for i in range(wanted.eightbytes)
             ]
-            if wanted.part is not None:
-                words = [wanted.part.of(words[0])]
+            words = _wanted_of(wanted, words)
             if wanted.name in loose:
                 loose_words[wanted.name] = words[0]
             else:
                 stores += _stores(replace(wanted, comment=""), words)
             status_of[wanted.name] = MOVING_STATUS if window.slots else None
-    moving = any(w.at and len(w.storage.masks) <= SMALL for w in values)
+    moving = any(w.at and w.eightbytes <= SMALL for w in values)
     slots = window.slots if moving else 0
     statuses = ([MOVING_STATUS] if slots else []) + [r.status for r in reads]
     words_copied = _CONTEXT_WORDS if any(w.copied for w in values) and not window.short else 0
@@ -200,9 +240,7 @@ def capture(values: Sequence[Wanted], where: Slots = STACK_SLOTS, *, loose: froz
         slots = slots_of(wanted)
         # A value on the stack is whole there, and in one piece, so one status covers it.
         status_of[wanted.name] = slot_status[slots[0]] if slots else None
-        words = _words(wanted, slot_index, where.array)
-        if wanted.part is not None:
-            words = [wanted.part.of(words[0])]
+        words = _wanted_of(wanted, _words(wanted, slot_index, where.array))
         if wanted.name in loose:
             loose_words[wanted.name] = words[0]
         else:
@@ -215,8 +253,10 @@ def capture(values: Sequence[Wanted], where: Slots = STACK_SLOTS, *, loose: froz
 
 def _direct_names(values: Sequence[Wanted], most: int) -> frozenset[str]:
     """The values that are read straight into their field: those behind a pointer, and what `most` slots cannot hold."""
-    direct = {w.name for w in values if w.memory is not None}
-    on_stack = sorted((w for w in values if slots_of(w)), key=lambda w: len(slots_of(w)), reverse=True)
+    direct = {w.name for w in values if w.memory is not None or (w.span is not None and w.eightbytes > SMALL)}
+    on_stack = sorted(
+        (w for w in values if slots_of(w) and w.name not in direct), key=lambda w: len(slots_of(w)), reverse=True
+    )
     held = sum(len(slots_of(w)) for w in on_stack)
     for wanted in on_stack:
         if held <= most:
@@ -244,6 +284,8 @@ def _direct(wanted: Wanted) -> Read:
     masks = tuple((i, m) for i, m in enumerate(wanted.storage.masks) if m != ALL_BITS)
     if wanted.memory is None:  # whole slots: what lies behind the value in the last one is cut by its mask
         place = ("sp", wanted.pieces[0].stack_offset, wanted.storage.size)
+        if wanted.span is not None:
+            place = ("sp", wanted.pieces[0].stack_offset + wanted.span.first, wanted.span.size)
     else:  # an object in memory ends where it ends
         place = (wanted.memory, 0, wanted.size)
     base, offset, size = place
@@ -255,7 +297,7 @@ def _words(wanted: Wanted, slot_index: dict[int, int], array: str) -> list[Sourc
     if wanted.context_words:
         return [ContextWord(i, wanted.copied) for i in wanted.context_words]
     # An eightbyte that no piece covers holds padding only, and none of it is copied.
-    words: list[Source] = [Constant(0)] * len(wanted.storage.masks)
+    words: list[Source] = [Constant(0)] * wanted.eightbytes
     for piece in wanted.pieces:
         first, odd = divmod(piece.arg_offset, 8)
         assert odd == 0, "pieces begin at an eightbyte"
@@ -266,6 +308,13 @@ def _words(wanted: Wanted, slot_index: dict[int, int], array: str) -> list[Sourc
             assert piece.reg_offset == 0 and piece.size <= 8, "an eightbyte has a general register of its own"
             words[first] = Register(MEMBER[piece.where])
     return words
+
+
+def _wanted_of(wanted: Wanted, words: list[Source]) -> list[Source]:
+    """What is wanted of the eightbytes that are at its place."""
+    if wanted.span is not None:
+        return wanted.span.of(words)
+    return words if wanted.part is None else [wanted.part.of(words[0])]
 
 
 def _stores(wanted: Wanted, words: list[Source]) -> list[Store]:

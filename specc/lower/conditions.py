@@ -108,6 +108,10 @@ class _Names:
         value = select_one(self.probe, spec, self.known, self.report)
         if value is None:
             return None
+        if value.wanted is not None and value.wanted.span is not None:
+            return Meaning(
+                variable, IntType(8, False), f"`{spell(value.type)}`", problem="which is no integer of 8 bytes"
+            )
         if value.behind is None or value.behind.path is None:
             return self.in_struct(variable, whole, spec, value)
         following, kind = value.behind.path, bare(value.type)

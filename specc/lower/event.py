@@ -49,9 +49,14 @@ def storage(ctype: CType) -> Storage:
         case Float() if size <= 8:
             return Storage(f"__u{8 * size}", None, (ALL_BITS,))
         case _:
-            mask = data_mask(kind)
-            words = tuple(int.from_bytes(mask[i : i + 8], "little") for i in range(0, len(mask), 8))
-            return Storage("__u64", len(words), words)
+            return in_eightbytes(kind)
+
+
+def in_eightbytes(ctype: CType) -> Storage:
+    """How an event holds what may have several eightbytes, without its padding."""
+    mask = data_mask(ctype)
+    words = tuple(int.from_bytes(mask[i : i + 8], "little") for i in range(0, len(mask), 8))
+    return Storage("__u64", len(words), words)
 
 
 def array_storage(array: CType) -> Storage:
@@ -61,9 +66,7 @@ def array_storage(array: CType) -> Storage:
     element = bare(kind.element)
     if isinstance(element, Int) and element.kind == "char":
         return Storage("char", size_of(kind), (ALL_BITS,))
-    mask = data_mask(kind)
-    words = tuple(int.from_bytes(mask[i : i + 8], "little") for i in range(0, len(mask), 8))
-    return Storage("__u64", len(words), words)
+    return in_eightbytes(kind)
 
 
 @dataclass(frozen=True, slots=True)

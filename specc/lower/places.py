@@ -86,7 +86,7 @@ def move(probe: ProbeSpec, known: Resolved, values: list[Value], symbol: str, re
 def _small(value: Value) -> bool:
     """Whether its eightbytes are taken one by one; what is larger is in memory on every kernel, and read in one go."""
     assert value.wanted is not None
-    return len(value.wanted.storage.masks) <= SMALL
+    return value.wanted.eightbytes <= SMALL
 
 
 def _registers(placement: Placement) -> int:
@@ -103,7 +103,7 @@ def _on(
     for value in movable:
         assert value.wanted is not None
         part = value.wanted.part
-        eightbytes = len(value.wanted.storage.masks) if part is None else (size_of(value.declared) + 7) // 8
+        eightbytes = value.wanted.eightbytes if part is None else (size_of(value.declared) + 7) // 8
         if value.argument == RETURN and not value.entry:
             codes[value.name] = trampoline_codes(placement, None, eightbytes)
         else:
