@@ -277,7 +277,8 @@ class PathNeed:
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """A member of a record that is read whole: `offset` bytes into it, of `size` bytes in all. `signed` is None where the
-    sign does not count, `step` how far its elements are apart when it is an array of more than one."""
+    sign does not count, `step` how far its elements are apart when it is an array of more than one. A bit-field has its
+    `width`, and `end`, in bits from where the record begins."""
 
     hop: Hop
     offset: int
@@ -285,6 +286,8 @@ class Leaf:
     signed: bool | None
     step: int | None
     several: bool  # an array
+    width: int | None = None
+    end: int = 0
 
 
 @dataclass(frozen=True, slots=True)

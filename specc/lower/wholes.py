@@ -5,7 +5,8 @@ In: the hop that ends at a record with its members.  Out: the `Leaf` of each mem
     leaves(hop, "*time", where)[1].offset       # 8, of tv_nsec in struct timespec64
 
 In a process the layout is that of the header, or of the program's debug information. A kernel may have another one, of
-which CO-RE tells the size, and of each member where it is, how big, and whether it has a sign.
+which CO-RE tells the size, and of each member where it is, how big, and whether it has a sign. Of a bit-field it tells the
+unit and how far that is shifted up, to where the field ends, and down again, to where it begins.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 from specc.diagnostics import Location, stop
 from specc.ir import Leaf
 from specc.noun import replace
-from specc.path import Access, Hop, flexible_member
+from specc.path import Access, Hop, flexible_member, innermost
 from specc.prototype import Array, CType, Enum, Float, Int, Member, Pointer, Record, bare, size_of, spell
 
 MOST_BYTES: Final = 256
@@ -51,28 +52,28 @@ def leaves(hop: Hop, what: str, where: Location | None) -> tuple[Leaf, ...]:
     for path, member, offset in _members(record, (), 0):
         name = ".".join(a.name for a in path if a.name)
         kind, step, accesses = bare(member.type), None, path
-        if member.bit_width is not None:
-            raise _untold(hop, what, f"member `{name}` is a bit-field, which may be elsewhere in its unit", where)
+        several = isinstance(kind, Array)
         if isinstance(kind, Array):
-            element = bare(kind.element)
-            while isinstance(element, Array):
-                element = bare(element.element)
+            element = innermost(kind)
             if size_of(kind) > size_of(element):
                 step = size_of(element)
                 accesses = (*path, Access(None, 1, element))
             kind = element
-        if not isinstance(kind, Int | Enum | Pointer | Float) or size_of(kind) not in (1, 2, 4, 8):
+        # What elements that are structs have is looked at in the first one: all are of one type.
+        told_apart = several and isinstance(kind, Record) and kind.members is not None
+        if not told_apart and (not isinstance(kind, Int | Enum | Pointer | Float) or size_of(kind) not in (1, 2, 4, 8)):
             raise _untold(
                 hop, what, f"nothing tells how member `{name}`, `{spell(member.type)}`, is laid out there", where
             )
         # CO-RE tells the sign of members, and not of an array's elements (relo_core.c, bpf_core_calc_field_relo).
-        several = isinstance(bare(member.type), Array)
         told = isinstance(kind, Int) and kind.size > 1 and kind.kind != "bool" and not several
         sign = kind.signed if told and isinstance(kind, Int) else None
         at = replace(
             hop, accesses=(*hop.accesses, *accesses), bit_offset=hop.bit_offset + offset, type=accesses[-1].type
         )
-        found.append(Leaf(at, offset // 8, size_of(member.type), sign, step, several))
+        width = member.bit_width
+        end = offset + width if width is not None else 0
+        found.append(Leaf(at, offset // 8, size_of(member.type), sign, step, several, width, end))
     if len(found) > MOST_LEAVES:
         raise _untold(hop, what, f"{len(found)} members, and at most {MOST_LEAVES} are looked at", where)
     return tuple(found)
@@ -86,7 +87,8 @@ def _untold(hop: Hop, what: str, why: str, where: Location | None) -> Exception:
 
 
 def _members(record: Record, path: tuple[Access, ...], base: int) -> Iterator[tuple[tuple[Access, ...], Member, int]]:
-    """Each named member that is no record, by the names that lead there, and its place in bits."""
+    """Each named member that is no record, by the names that lead there, and its place in bits; of an array of records
+    also what its first element has."""
     for member in record.members or ():
         inner = bare(member.type)
         here = (*path, Access(member.name, None, member.type)) if member.name else path
@@ -94,3 +96,6 @@ def _members(record: Record, path: tuple[Access, ...], base: int) -> Iterator[tu
             yield from _members(inner, here, base + member.bit_offset)
         elif member.name:
             yield here, member, base + member.bit_offset
+            element = innermost(inner)
+            if isinstance(element, Record):
+                yield from _members(element, (*here, Access(None, 0, element)), base + member.bit_offset)

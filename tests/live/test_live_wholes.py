@@ -6,6 +6,7 @@ Padding is full of ones where the probe reads, and none of it is in the event.
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -15,6 +16,8 @@ import pytest
 from btf_compiled import clang, compile_btf
 from jsonschema import Draft202012Validator
 
+from specc.btf import Btf
+from specc.btf.complete import completed_by
 from specc.build import compile_object
 from specc.compiler.find import find_compiler
 from specc.describe.reader import description_of
@@ -22,6 +25,7 @@ from specc.diagnostics import Report, Sources, render
 from specc.events import Decoder
 from specc.libbpf import Library
 from specc.pipeline import Session, emit_all, front
+from specc.run.paths import problems
 
 from .build import compile_c, live
 from .test_live_relocated import ARENA, ROOM, Relocated, harness, run
@@ -234,3 +238,103 @@ def test_records_that_changed(compiler: str, change: str, tmp_path: Path) -> Non
         assert event[name] is None, name
         # The pointer is followed only after it was read, from what lies there now.
         assert event[f"{name}_error"] == "EOVERFLOW", name
+
+
+# --- bit-fields, and arrays of structs --------------------------------------------------------------------------------
+
+SMALL = "unsigned a : 5, b : 20;"
+ROWS = (
+    "unsigned char kind : 2, : 3, flag : 1; int low : 7; unsigned long wide : 40; struct part parts[2]; "
+    "struct { short x, y; unsigned z : 5; } grid[2][2]; enum e state : 4; struct small one[1];"
+)
+WANTED_ROWS = {
+    "kind": 2, "flag": 1, "low": -33, "wide": 0xAB12345678, "parts": [{"a": -300, "b": 200, "c": 1 << 50}, {"a": 5, "b": 6, "c": -7}],
+    "grid": [[{"x": 1, "y": -2, "z": 3}, {"x": 4, "y": 5, "z": 6}], [{"x": 7, "y": 8, "z": 9}, {"x": 10, "y": 11, "z": 31}]],
+    "state": 2, "one": [{"a": 17, "b": 0x54321}],
+}  # fmt: skip
+BITS = 2 | 0b111 << 2 | 1 << 5 | (-33 & 0x7F) << 6 | 0xAB12345678 << 13 | 0x7FF << 53
+ROW_BYTES = (
+    struct.pack("<Q", BITS) + PARTS + struct.pack("<hBxxxxxq", 5, 6, -7)
+    + b"".join(struct.pack("<hhI", x, y, z | 0xFFFFFFE0) for x, y, z in ((1, -2, 3), (4, 5, 6), (7, 8, 9), (10, 11, 31)))
+    + struct.pack("<II", 2 | 0xFFFFFFF0, 17 | 0x54321 << 5 | 0x7F << 25)
+)  # fmt: skip
+ROWS_SPEC = """specc: 1
+name: nest
+fields: []
+probes:
+  - {name: p0, fentry: f0, args: [{o: {field: small, as: small}}, {o: {field: rows, as: rows}}, {o: {field: "many[1]", as: second}}]}
+  - {name: p1, fentry: f1, args: [{o: {deref: true, as: rows}}]}
+"""
+HERE_ROOT = "int first; struct small small; struct rows rows; struct small many[2];"
+THERE_ROOT = "struct small many[2]; long added; int more; struct small small; struct rows rows;"
+OTHER_ROWS = {
+    "width": {"rows": changed(ROWS, "int low : 7", "int low : 8")},
+    "sign": {"rows": changed(ROWS, "int low : 7", "unsigned low : 7")},
+    "order": {
+        "rows": changed(ROWS, "unsigned char kind : 2, : 3, flag : 1;", "unsigned char flag : 1, : 3, kind : 2;")
+    },
+    "shift": {"rows": changed(ROWS, ": 3, flag", ": 4, flag").replace("int low : 7", "int low : 6")},
+    "no bits": {"rows": changed(ROWS, "enum e state : 4;", "enum e state;")},
+    "element": {"part": changed(PART, "short a; unsigned char b;", "unsigned char b; short a;")},
+    "length": {"part": PART + "long d;"},
+    "count": {"rows": changed(ROWS, "parts[2]", "parts[3]")},
+    "dimensions": {"rows": changed(ROWS, "x, y; unsigned z : 5; } grid[2][2]", "y, x; unsigned z : 5; } grid[2][2]")},
+    "bits of elements": {"rows": changed(ROWS, "unsigned z : 5;", "unsigned : 1, z : 5;")},
+    "one": {"small": "unsigned b : 20, a : 5;"},
+}
+LATER_CLANG = shutil.which("clang-19")
+
+
+def rows_kernel(path: Path, root: str, *, rows: str = ROWS, part: str = PART, small: str = SMALL) -> Path:
+    text = f"enum e {{ NONE, SOME = 2 }}; struct small {{ {small} }}; struct part {{ {part} }}; struct rows {{ {rows} }};\n"
+    text += f"struct s0 {{ {root} }};\nint f0(struct s0 *o);\nint f1(struct rows *o);\nstruct s0 whole0; struct rows whole1;\n"
+    path.write_bytes(compile_btf(text, {"f0": ["o"], "f1": ["o"]}, 0))
+    return path
+
+
+def rows_seen(
+    compiler: str, folder: Path, other: dict[str, str], arena: bytes
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The two events in a kernel where `other` records are."""
+    (folder / "nest.yaml").write_text(ROWS_SPEC)
+    report = Report()
+    here = rows_kernel(folder / "here.btf", HERE_ROOT)
+    program = front(folder / "nest.yaml", Session(find_compiler, btf_files=(here,)), report)
+    assert program is not None, render(report.diagnostics, "full", Sources())
+    made = compile_object(harness(emit_all(program).c_text, 2, [0, 1024]), "nest", find_compiler(compiler))
+    there = {"root": THERE_ROOT, "rows": ROWS} | other
+    # pahole writes an array of arrays into a kernel's BTF as one long array.
+    kernel_ = rows_kernel(folder / "there.btf", **there | {"rows": there["rows"].replace("[2][2]", "[4]")})
+    probes = description_of(made).probes
+    told = [problems(p, completed_by(Btf(kernel_.read_bytes(), "k"))) for p in probes]
+    assert any(told) == bool(other), "a loader that knows BTF sees it before"
+    events = []
+    with Library() as library, Relocated(library, made, kernel_) as loaded:
+        loaded.load()
+        maps = {name.partition(".")[2]: fd for name, fd in loaded.maps.items() if "data." in name}
+        library.update(maps["data.arena"], 0, (arena.ljust(1024, b"\xee") + ROW_BYTES).ljust(ARENA, b"\xee"))
+        for number in range(2):
+            run(loaded.programs[f"run{number}"])
+            size = program.probes[number].event.size
+            events.append(Decoder(description_of(made)).decode(library.lookup(maps["data.result"], 0, ROOM)[:size]))
+    return events[0], events[1]
+
+
+@pytest.mark.skipif(clang() is None, reason="no clang with a BPF target")
+@pytest.mark.parametrize("compiler", ["clang", "zig", *([LATER_CLANG] if LATER_CLANG is not None else [])])
+def test_rows_that_moved(compiler: str, tmp_path: Path) -> None:
+    many = struct.pack("<II", 1 | 2 << 5, 3 | 4 << 5 | 0x7F << 25)
+    arena = many + b"\xee" * 12 + struct.pack("<I", 9 | 77 << 5 | 0x7F << 25) + ROW_BYTES
+    nest, rows = rows_seen(compiler, tmp_path, {}, arena)
+    assert nest == {"probe": "p0", "small": {"a": 9, "b": 77}, "rows": WANTED_ROWS, "second": {"a": 3, "b": 4}}
+    assert rows == {"probe": "p1", "rows": WANTED_ROWS}
+
+
+@pytest.mark.skipif(clang() is None, reason="no clang with a BPF target")
+@pytest.mark.parametrize("compiler", ["clang", "zig"])
+@pytest.mark.parametrize("change", OTHER_ROWS)
+def test_rows_that_changed(compiler: str, change: str, tmp_path: Path) -> None:
+    nest, rows = rows_seen(compiler, tmp_path, OTHER_ROWS[change], b"")
+    for event in (nest, rows):
+        assert (event["rows"], event["rows_error"]) == (None, "EOVERFLOW")
+    assert (nest["small"] is None) == (nest["second"] is None) == (change == "one")

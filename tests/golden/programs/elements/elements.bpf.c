@@ -94,6 +94,15 @@ typedef struct cell__type {
 	unsigned int low;
 	int id;
 } cell___specc;
+struct bits___specc {
+	unsigned int a;
+	unsigned int b;
+	struct part___specc parts[2];
+	struct bits_one___specc {
+		short x;
+		int y;
+	} one[2];
+};
 #pragma clang attribute pop
 
 /* What a loader tells of a member. A bit-field is read in its unit of BYTE_SIZE, and shifted up and down. */
@@ -207,18 +216,38 @@ _Static_assert(sizeof(struct elements_part) == 16, "size of struct elements_part
 _Static_assert(__builtin_offsetof(struct elements_part, base) == 0, "struct elements_part.base");
 _Static_assert(__builtin_offsetof(struct elements_part, size) == 8, "struct elements_part.size");
 
+/* struct (anonymous): 4 bytes, aligned to 4 */
+struct elements_bits_one {
+	__s16 x;
+	__s32 y : 4;
+};
+_Static_assert(sizeof(struct elements_bits_one) == 4, "size of struct elements_bits_one");
+_Static_assert(__builtin_offsetof(struct elements_bits_one, x) == 0, "struct elements_bits_one.x");
+
+/* struct bits: 48 bytes, aligned to 8 */
+struct elements_bits {
+	__u32 a : 3;
+	__u32 : 2;
+	__u32 b : 9;
+	struct elements_part parts[2];
+	struct elements_bits_one one[1];
+};
+_Static_assert(sizeof(struct elements_bits) == 48, "size of struct elements_bits");
+_Static_assert(__builtin_offsetof(struct elements_bits, parts) == 8, "struct elements_bits.parts");
+_Static_assert(__builtin_offsetof(struct elements_bits, one) == 40, "struct elements_bits.one");
+
 struct elements_entry_event {
 	__u32 probe; /* 0: entry */
-	__u8 __pad0[4];
+	__s32 stack_error; /* 0, or the negative errno that kept bits from being read */
 	__u64 absent; /* a bit per optional field: it is not there */
 	__s32 size_error; /* 0, or the negative errno that kept size from being read */
-	__u8 __pad1[4];
+	__u8 __pad0[4];
 	__u64 size; /* vec[1].size */
 	__s32 text_error; /* 0, or the negative errno that kept text from being read */
 	__u32 text_length; /* bytes, as the string is long; what does not fit is cut */
 	char text[16]; /* the string at vec[2].base */
 	__s32 part_error; /* 0, or the negative errno that kept part from being read */
-	__u8 __pad2[4];
+	__u8 __pad1[4];
 	__u64 part[2]; /* vec[1] */
 	__s32 first_error; /* 0, or the negative errno that kept first from being read */
 	__u32 first_length; /* bytes, as the string is long; what does not fit is cut */
@@ -230,13 +259,17 @@ struct elements_entry_event {
 	__s32 number_error; /* 0, or the negative errno that kept number from being read */
 	__s32 number; /* node->rows[1][2] */
 	__s32 deep_error; /* 0, or the negative errno that kept deep from being read */
-	__u8 __pad3[4];
+	__u8 __pad2[4];
 	__u64 deep; /* node->parts[1][2].size */
 	__s32 own_error; /* 0, or the negative errno that kept own from being read */
 	__s32 own; /* own[3] */
+	__s32 bits_error; /* 0, or the negative errno that kept bits from being read */
+	__u8 __pad3[4];
+	__u64 bits[6]; /* bits[1] */
 };
-_Static_assert(sizeof(struct elements_entry_event) == 152, "size of struct elements_entry_event");
+_Static_assert(sizeof(struct elements_entry_event) == 208, "size of struct elements_entry_event");
 _Static_assert(__builtin_offsetof(struct elements_entry_event, probe) == 0, "elements_entry_event.probe");
+_Static_assert(__builtin_offsetof(struct elements_entry_event, stack_error) == 4, "elements_entry_event.stack_error");
 _Static_assert(__builtin_offsetof(struct elements_entry_event, absent) == 8, "elements_entry_event.absent");
 _Static_assert(__builtin_offsetof(struct elements_entry_event, size_error) == 16, "elements_entry_event.size_error");
 _Static_assert(__builtin_offsetof(struct elements_entry_event, size) == 24, "elements_entry_event.size");
@@ -258,6 +291,8 @@ _Static_assert(__builtin_offsetof(struct elements_entry_event, deep_error) == 12
 _Static_assert(__builtin_offsetof(struct elements_entry_event, deep) == 136, "elements_entry_event.deep");
 _Static_assert(__builtin_offsetof(struct elements_entry_event, own_error) == 144, "elements_entry_event.own_error");
 _Static_assert(__builtin_offsetof(struct elements_entry_event, own) == 148, "elements_entry_event.own");
+_Static_assert(__builtin_offsetof(struct elements_entry_event, bits_error) == 152, "elements_entry_event.bits_error");
+_Static_assert(__builtin_offsetof(struct elements_entry_event, bits) == 160, "elements_entry_event.bits");
 
 /* vec[1].size */
 static __always_inline __s32 follow_entry_size(__u64 from, __u64 *to)
@@ -379,6 +414,32 @@ static __always_inline __s32 follow_entry_own(__u64 from, __s32 *to)
 	return bpf_probe_read_kernel(to, sizeof(*to), (const void *)(p1 + 12));
 }
 
+/* bits[1] */
+static __always_inline __s32 follow_entry_bits(__u64 from, void *to)
+{
+	struct bits___specc *p1 = (void *)from + 1 * __builtin_preserve_type_info(*(struct bits___specc *)0, 1 /* its size */);
+
+	if (__builtin_preserve_type_info(*(struct bits___specc *)0, 1 /* its size */) != 48)
+		return OTHER_TYPE;
+	if (8 * (info(p1->a, BYTE_OFFSET)) + 64 - info(p1->a, LSHIFT_U64) != 3 || info(p1->a, RSHIFT_U64) != 61 || info(p1->a, IS_SIGNED))
+		return OTHER_TYPE;
+	if (8 * (info(p1->b, BYTE_OFFSET)) + 64 - info(p1->b, LSHIFT_U64) != 14 || info(p1->b, RSHIFT_U64) != 55 || info(p1->b, IS_SIGNED))
+		return OTHER_TYPE;
+	if (info(p1->parts, BYTE_OFFSET) != 8 || info(p1->parts, BYTE_SIZE) != 32 || (__u64)&p1->parts[1] - (__u64)&p1->parts[0] != 16)
+		return OTHER_TYPE;
+	if (info(p1->parts[0].base, BYTE_OFFSET) != 8 || info(p1->parts[0].base, BYTE_SIZE) != 8 || info(p1->parts[0].base, RSHIFT_U64) != 0)
+		return OTHER_TYPE;
+	if (info(p1->parts[0].size, BYTE_OFFSET) != 16 || info(p1->parts[0].size, BYTE_SIZE) != 8 || info(p1->parts[0].size, RSHIFT_U64) != 0 || info(p1->parts[0].size, IS_SIGNED))
+		return OTHER_TYPE;
+	if (info(p1->one, BYTE_OFFSET) != 40 || info(p1->one, BYTE_SIZE) != 4)
+		return OTHER_TYPE;
+	if (info(p1->one[0].x, BYTE_OFFSET) != 40 || info(p1->one[0].x, BYTE_SIZE) != 2 || info(p1->one[0].x, RSHIFT_U64) != 48 || !info(p1->one[0].x, IS_SIGNED))
+		return OTHER_TYPE;
+	if (8 * (info(p1->one[0].y, BYTE_OFFSET)) + 64 - info(p1->one[0].y, LSHIFT_U64) != 340 || info(p1->one[0].y, RSHIFT_U64) != 60 || !info(p1->one[0].y, IS_SIGNED))
+		return OTHER_TYPE;
+	return bpf_probe_read_kernel(to, 48, p1);
+}
+
 /* vec[1].size */
 static __always_inline __s32 follow_entry_path_0(__u64 from, __u64 *to)
 {
@@ -433,8 +494,8 @@ static __always_inline int elements_entry_wanted(struct pt_regs *ctx)
 }
 
 /* long in_kernel(struct node *node, const __user struct part *vec, char **names, int *fds,
- *     struct own own);
- * declared in f.h:5
+ *     struct own own, struct bits *bits);
+ * declared in f.h:6
  * size      *rsi
  * text      *rsi
  * part      *rsi
@@ -444,6 +505,7 @@ static __always_inline int elements_entry_wanted(struct pt_regs *ctx)
  * number    *rdi
  * deep      *rdi
  * own       *r8:r9
+ * bits      *sp+8   the 6 general registers are taken
  * __path_0  *rsi
  * __path_1  *rcx
  * __path_2  *rdi
@@ -451,6 +513,7 @@ static __always_inline int elements_entry_wanted(struct pt_regs *ctx)
 SEC("kprobe/in_kernel")
 int elements_entry(struct pt_regs *ctx)
 {
+	__u64 stack[1];
 	__u64 at;
 	struct elements_entry_event *e;
 
@@ -468,6 +531,7 @@ int elements_entry(struct pt_regs *ctx)
 	__builtin_memset(e->__pad1, 0, sizeof(e->__pad1));
 	__builtin_memset(e->__pad2, 0, sizeof(e->__pad2));
 	__builtin_memset(e->__pad3, 0, sizeof(e->__pad3));
+	e->stack_error = bpf_probe_read_kernel(stack, 8, (const void *)(ctx->sp + 8));
 	e->absent = 0;
 	e->size = 0;
 	e->size_error = follow_entry_size(ctx->si, &e->size);
@@ -495,6 +559,10 @@ int elements_entry(struct pt_regs *ctx)
 	e->deep_error = !follow_entry_deep_exists() ? -2 : follow_entry_deep(ctx->di, &e->deep);
 	e->own = 0;
 	e->own_error = follow_entry_own(ctx->r8, &e->own);
+	__builtin_memset(e->bits, 0, 48);
+	e->bits_error = e->stack_error ? e->stack_error : follow_entry_bits(stack[0], e->bits);
+	e->bits[0] &= 0x3fe7; /* the rest is padding */
+	e->bits[5] &= 0xfffff;
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
@@ -591,7 +659,7 @@ static __always_inline int elements_process_wanted(struct pt_regs *ctx)
 }
 
 /* long in_process(struct node *node, char **names, struct part *vec);
- * declared in f.h:6
+ * declared in f.h:7
  * second    *rsi
  * part      *rdx
  * low       *rdi
@@ -636,15 +704,19 @@ const char specc_description[] SEC(".specc") =
 	"{\"record\": \"struct\", \"tag\": \"node\"},\n"
 	"{\"record\": \"struct\", \"tag\": \"part\"},\n"
 	"{\"record\": \"struct\", \"tag\": \"own\", \"size\": 16, \"align\": 8, \"members\": [[\"numbers\", {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"int\"}}, 0], [\"parts\", {\"pointer\": 1}, 64]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"bits\"},\n"
 	"{\"record\": \"struct\", \"tag\": \"part\", \"size\": 16, \"align\": 8, \"members\": [[\"base\", {\"pointer\": \"void\"}, 0], [\"size\", \"unsigned long\", 64]]},\n"
-	"{\"record\": \"struct\", \"tag\": null}\n"
+	"{\"record\": \"struct\", \"tag\": null},\n"
+	"{\"record\": \"struct\", \"tag\": null, \"size\": 4, \"align\": 4, \"members\": [[\"x\", \"short\", 0], [\"y\", \"int\", 16, 4]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"bits\", \"size\": 48, \"align\": 8, \"members\": [[\"a\", \"unsigned int\", 0, 3], [\"\", \"unsigned int\", 3, 2], [\"b\", \"unsigned int\", 5, 9], [\"parts\", {\"array\": 4, \"count\": 2}, 64], [\"one\", {\"array\": 6, \"count\": 1}, 320]]}\n"
 	"],\n"
 	"\"probes\": [\n"
 	"{\"name\": \"entry\", \"kind\": \"kprobe\", \"function\": \"in_kernel\", \"symbol\": \"elements_entry\",\n"
-	"\"declaration\": {\"name\": \"in_kernel\", \"result\": \"long\", \"parameters\": [[\"node\", {\"pointer\": 0}], [\"vec\", {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}], [\"names\", {\"pointer\": {\"pointer\": \"char\"}}], [\"fds\", {\"pointer\": \"int\"}], [\"own\", 2]], \"source\": \"f.h:5\"},\n"
-	"\"used\": [\"vec\", \"names\", \"fds\", \"node\", \"own\"],\n"
-	"\"paths\": [{\"of\": \"size\", \"argument\": \"vec\", \"path\": \"[1].size\", \"start\": {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}, \"type\": \"unsigned long\", \"through\": [{\"qualified\": [\"const\", \"__user\"], \"of\": 1}]}, {\"of\": \"text\", \"argument\": \"vec\", \"path\": \"[2].base\", \"start\": {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}, \"type\": {\"pointer\": \"void\"}, \"through\": [{\"qualified\": [\"const\", \"__user\"], \"of\": 1}]}, {\"of\": \"part\", \"argument\": \"vec\", \"path\": \"[1]\", \"start\": {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}, \"type\": {\"qualified\": [\"const\", \"__user\"], \"of\": 3}, \"through\": [{\"qualified\": [\"const\", \"__user\"], \"of\": 1}]}, {\"of\": \"first\", \"argument\": \"names\", \"path\": \"[0]\", \"start\": {\"pointer\": {\"pointer\": \"char\"}}, \"type\": {\"pointer\": \"char\"}, \"through\": [{\"pointer\": \"char\"}]}, {\"of\": \"fd\", \"argument\": \"fds\", \"path\": \"[1]\", \"start\": {\"pointer\": \"int\"}, \"type\": \"int\", \"through\": [\"int\"], \"optional\": true}, {\"of\": \"low\", \"argument\": \"node\", \"path\": \"[1].next[2].cells[3].low\", \"start\": {\"pointer\": 0}, \"type\": \"unsigned int\", \"bits\": 3, \"through\": [0, 0, {\"typedef\": \"cell\", \"of\": 4}]}, {\"of\": \"number\", \"argument\": \"node\", \"path\": \"rows[1][2]\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"through\": [0, {\"array\": \"int\", \"count\": 3}]}, {\"of\": \"deep\", \"argument\": \"node\", \"path\": \"parts[1][2].size\", \"start\": {\"pointer\": 0}, \"type\": \"unsigned long\", \"through\": [0, 1], \"optional\": true}, {\"of\": \"own\", \"argument\": \"own\", \"path\": \"[3]\", \"start\": {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"int\"}}, \"type\": {\"qualified\": [\"const\"], \"of\": \"int\"}, \"through\": [{\"qualified\": [\"const\"], \"of\": \"int\"}]}, {\"of\": \"__path_0\", \"argument\": \"vec\", \"path\": \"[1].size\", \"start\": {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}, \"type\": \"unsigned long\", \"through\": [{\"qualified\": [\"const\", \"__user\"], \"of\": 1}]}, {\"of\": \"__path_1\", \"argument\": \"fds\", \"path\": \"[0]\", \"start\": {\"pointer\": \"int\"}, \"type\": \"int\", \"through\": [\"int\"]}, {\"of\": \"__path_2\", \"argument\": \"node\", \"path\": \"cells[1].id\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"through\": [0, {\"typedef\": \"cell\", \"of\": 4}]}], \"event\": \"elements_entry_event\", \"size\": 152, \"fields\": [\n"
+	"\"declaration\": {\"name\": \"in_kernel\", \"result\": \"long\", \"parameters\": [[\"node\", {\"pointer\": 0}], [\"vec\", {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}], [\"names\", {\"pointer\": {\"pointer\": \"char\"}}], [\"fds\", {\"pointer\": \"int\"}], [\"own\", 2], [\"bits\", {\"pointer\": 3}]], \"source\": \"f.h:6\"},\n"
+	"\"used\": [\"vec\", \"names\", \"fds\", \"node\", \"own\", \"bits\"],\n"
+	"\"paths\": [{\"of\": \"size\", \"argument\": \"vec\", \"path\": \"[1].size\", \"start\": {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}, \"type\": \"unsigned long\", \"through\": [{\"qualified\": [\"const\", \"__user\"], \"of\": 1}]}, {\"of\": \"text\", \"argument\": \"vec\", \"path\": \"[2].base\", \"start\": {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}, \"type\": {\"pointer\": \"void\"}, \"through\": [{\"qualified\": [\"const\", \"__user\"], \"of\": 1}]}, {\"of\": \"part\", \"argument\": \"vec\", \"path\": \"[1]\", \"start\": {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}, \"type\": {\"qualified\": [\"const\", \"__user\"], \"of\": 4}, \"through\": [{\"qualified\": [\"const\", \"__user\"], \"of\": 1}]}, {\"of\": \"first\", \"argument\": \"names\", \"path\": \"[0]\", \"start\": {\"pointer\": {\"pointer\": \"char\"}}, \"type\": {\"pointer\": \"char\"}, \"through\": [{\"pointer\": \"char\"}]}, {\"of\": \"fd\", \"argument\": \"fds\", \"path\": \"[1]\", \"start\": {\"pointer\": \"int\"}, \"type\": \"int\", \"through\": [\"int\"], \"optional\": true}, {\"of\": \"low\", \"argument\": \"node\", \"path\": \"[1].next[2].cells[3].low\", \"start\": {\"pointer\": 0}, \"type\": \"unsigned int\", \"bits\": 3, \"through\": [0, 0, {\"typedef\": \"cell\", \"of\": 5}]}, {\"of\": \"number\", \"argument\": \"node\", \"path\": \"rows[1][2]\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"through\": [0, {\"array\": \"int\", \"count\": 3}]}, {\"of\": \"deep\", \"argument\": \"node\", \"path\": \"parts[1][2].size\", \"start\": {\"pointer\": 0}, \"type\": \"unsigned long\", \"through\": [0, 1], \"optional\": true}, {\"of\": \"own\", \"argument\": \"own\", \"path\": \"[3]\", \"start\": {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"int\"}}, \"type\": {\"qualified\": [\"const\"], \"of\": \"int\"}, \"through\": [{\"qualified\": [\"const\"], \"of\": \"int\"}]}, {\"of\": \"bits\", \"argument\": \"bits\", \"path\": \"[1]\", \"start\": {\"pointer\": 3}, \"type\": 7, \"through\": [3]}, {\"of\": \"__path_0\", \"argument\": \"vec\", \"path\": \"[1].size\", \"start\": {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}, \"type\": \"unsigned long\", \"through\": [{\"qualified\": [\"const\", \"__user\"], \"of\": 1}]}, {\"of\": \"__path_1\", \"argument\": \"fds\", \"path\": \"[0]\", \"start\": {\"pointer\": \"int\"}, \"type\": \"int\", \"through\": [\"int\"]}, {\"of\": \"__path_2\", \"argument\": \"node\", \"path\": \"cells[1].id\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"through\": [0, {\"typedef\": \"cell\", \"of\": 5}]}], \"event\": \"elements_entry_event\", \"size\": 208, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"absent\", \"at\": 8, \"as\": \"__u64\", \"role\": \"absent\"},\n"
 	"{\"name\": \"size_error\", \"at\": 16, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"size\", \"at\": 24, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long\", \"status\": \"size_error\", \"place\": \"*rsi\"},\n"
@@ -652,7 +724,7 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"text_length\", \"at\": 36, \"as\": \"__u32\", \"role\": \"length\"},\n"
 	"{\"name\": \"text\", \"at\": 40, \"as\": \"char\", \"count\": 16, \"role\": \"value\", \"type\": {\"array\": \"char\", \"count\": 16}, \"status\": \"text_error\", \"place\": \"*rsi\", \"length\": \"text_length\"},\n"
 	"{\"name\": \"part_error\", \"at\": 56, \"as\": \"__s32\", \"role\": \"status\"},\n"
-	"{\"name\": \"part\", \"at\": 64, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": {\"qualified\": [\"const\", \"__user\"], \"of\": 3}, \"status\": \"part_error\", \"place\": \"*rsi\"},\n"
+	"{\"name\": \"part\", \"at\": 64, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": {\"qualified\": [\"const\", \"__user\"], \"of\": 4}, \"status\": \"part_error\", \"place\": \"*rsi\"},\n"
 	"{\"name\": \"first_error\", \"at\": 80, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"first_length\", \"at\": 84, \"as\": \"__u32\", \"role\": \"length\"},\n"
 	"{\"name\": \"first\", \"at\": 88, \"as\": \"char\", \"count\": 16, \"role\": \"value\", \"type\": {\"array\": \"char\", \"count\": 16}, \"status\": \"first_error\", \"place\": \"*rdx\", \"length\": \"first_length\"},\n"
@@ -665,19 +737,21 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"deep_error\", \"at\": 128, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"deep\", \"at\": 136, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long\", \"status\": \"deep_error\", \"absent\": 1, \"place\": \"*rdi\"},\n"
 	"{\"name\": \"own_error\", \"at\": 144, \"as\": \"__s32\", \"role\": \"status\"},\n"
-	"{\"name\": \"own\", \"at\": 148, \"as\": \"__s32\", \"role\": \"value\", \"type\": {\"qualified\": [\"const\"], \"of\": \"int\"}, \"status\": \"own_error\", \"place\": \"*r8:r9\"}\n"
+	"{\"name\": \"own\", \"at\": 148, \"as\": \"__s32\", \"role\": \"value\", \"type\": {\"qualified\": [\"const\"], \"of\": \"int\"}, \"status\": \"own_error\", \"place\": \"*r8:r9\"},\n"
+	"{\"name\": \"bits_error\", \"at\": 152, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"bits\", \"at\": 160, \"as\": \"__u64\", \"count\": 6, \"role\": \"value\", \"type\": 7, \"status\": \"bits_error\", \"place\": \"*sp+8\"}\n"
 	"]},\n"
 	"{\"name\": \"process\", \"kind\": \"uprobe\", \"target\": [\"/bin/true\", \"in_process\", 0, null], \"symbol\": \"elements_process\",\n"
-	"\"declaration\": {\"name\": \"in_process\", \"result\": \"long\", \"parameters\": [[\"node\", {\"pointer\": 0}], [\"names\", {\"pointer\": {\"pointer\": \"char\"}}], [\"vec\", {\"pointer\": 1}]], \"source\": \"f.h:6\"},\n"
+	"\"declaration\": {\"name\": \"in_process\", \"result\": \"long\", \"parameters\": [[\"node\", {\"pointer\": 0}], [\"names\", {\"pointer\": {\"pointer\": \"char\"}}], [\"vec\", {\"pointer\": 1}]], \"source\": \"f.h:7\"},\n"
 	"\"used\": [\"names\", \"vec\", \"node\"], \"event\": \"elements_process_event\", \"size\": 56, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"second_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"second_length\", \"at\": 8, \"as\": \"__u32\", \"role\": \"length\"},\n"
 	"{\"name\": \"second\", \"at\": 12, \"as\": \"char\", \"count\": 16, \"role\": \"value\", \"type\": {\"array\": \"char\", \"count\": 16}, \"status\": \"second_error\", \"place\": \"*rsi\", \"length\": \"second_length\"},\n"
 	"{\"name\": \"part_error\", \"at\": 28, \"as\": \"__s32\", \"role\": \"status\"},\n"
-	"{\"name\": \"part\", \"at\": 32, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 3, \"status\": \"part_error\", \"place\": \"*rdx\"},\n"
+	"{\"name\": \"part\", \"at\": 32, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 4, \"status\": \"part_error\", \"place\": \"*rdx\"},\n"
 	"{\"name\": \"low_error\", \"at\": 48, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"low\", \"at\": 52, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"status\": \"low_error\", \"place\": \"*rdi\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 53fe32aae579d196 */
+/* specc: sha256 702492166902280b */
