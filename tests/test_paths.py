@@ -10,10 +10,14 @@ from command import specc
 
 from specc.btf import Btf
 from specc.btf.complete import completed_by
+from specc.build import compile_object
+from specc.compiler import find_compiler
+from specc.describe import description_of
 from specc.diagnostics import Location, Report, Stop
 from specc.path import LocalTypes, access, parse_path, walk
-from specc.pipeline import Session, front
-from specc.prototype import Pointer, Record, spell
+from specc.pipeline import Session, emit_all, front
+from specc.prototype import Int, Pointer, Record, spell
+from specc.run.paths import problems
 
 WHERE = Location("s.yaml", 1, 10, 1, 30)
 
@@ -133,6 +137,25 @@ def said(kernels: Path, folder: Path, option: str, *names: str) -> list[str]:
 )  # fmt: skip
 def test_on_several_kernels(option: str, names: list[str], wanted: list[str], kernels: Path, tmp_path: Path) -> None:
     assert said(kernels, tmp_path, option, *names) == wanted
+
+
+def test_a_character_of_text_before_the_load(kernels: Path, tmp_path: Path) -> None:
+    """A program that tells it as a number is for kernels with the same `char`: unsigned since Linux 6.2."""
+    (tmp_path / "c.btf").write_bytes(compile_btf("int f(char *text, char **texts);", {"f": ["text", "texts"]}, 0))
+    (tmp_path / "t.yaml").write_text(
+        'specc: 1\nname: t\nfields: []\nprobes:\n  - kprobe: f\n    args: [{text: {field: "[1]"}}, {texts: {field: "[1]", string: 8}}]\n'
+        "    where: texts[1][2] > 100\n"
+    )
+    report = Report()
+    program = front(tmp_path / "t.yaml", Session(find_compiler, btf_files=(tmp_path / "c.btf",)), report)
+    assert program is not None, report.diagnostics
+    (probe,) = description_of(compile_object(emit_all(program).c_text, "t", find_compiler("clang"))).probes
+    complete = completed_by(Btf((tmp_path / "c.btf").read_bytes(), "c"))
+    assert problems(probe, complete, Int("char", 1, True, "char")) == ()
+    assert problems(probe, complete, Int("char", 1, False, "char")) == (
+        "`text[1]`: plain `char` is unsigned there, not signed",
+        "`texts[1][2]`: plain `char` is unsigned there, not signed",
+    )
 
 
 def test_another_record_by_the_same_names(tmp_path: Path) -> None:

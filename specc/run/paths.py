@@ -1,9 +1,9 @@
 """The paths that a program follows, in the kernel that it is about to be loaded into.
 
-In: a probe's description, and what completes that kernel's records.  Out: why a path does not lead there to what the
+In: a probe's description, what completes that kernel's records, and its `char`.  Out: why a path does not lead there to what the
 event has room for.
 
-    problems(description.probes[0], completed_by(btf))      # ("`file->f_path.dentry`: `struct path` has no member ...",)
+    problems(description.probes[0], completed_by(btf), char)    # ("`file->f_path.dentry`: `struct path` has no member ...",)
 
 libbpf finds the members by their names, and the program looks at sizes and signs; this says it in words, and looks at
 what neither can see: what a pointer leads to, how a struct is laid out.
@@ -16,11 +16,11 @@ from specc.diagnostics import Stop
 from specc.fit import end_difference, roots_difference
 from specc.ir import PathNeed
 from specc.path import Complete, Path, parse_path, walk
-from specc.prototype import Record, bare
+from specc.prototype import CType, Int, Record, bare
 
 
-def problems(probe: ProbeDescription, complete: Complete) -> tuple[str, ...]:
-    found = ((need, _problem(need, complete)) for need in probe.paths)
+def problems(probe: ProbeDescription, complete: Complete, char: CType | None = None) -> tuple[str, ...]:
+    found = ((need, _problem(need, complete) or _char_problem(need, char)) for need in probe.paths)
     return tuple(f"`{need.said}`: {why}" for need, why in found if why is not None)
 
 
@@ -35,3 +35,11 @@ def _problem(need: PathNeed, complete: Complete) -> str | None:
     return roots_difference(need.roots, [hop.root for hop in walked.hops]) or end_difference(
         need.type, need.bit_width, walked, at_least=need.at_least
     )
+
+
+def _char_problem(need: PathNeed, char: CType | None) -> str | None:
+    """A prototype's pointers to text are the same to all kernels; a character that is told as a number is not."""
+    ours, theirs = bare(need.type), None if char is None else bare(char)
+    if not isinstance(ours, Int) or ours.kind != "char" or not isinstance(theirs, Int) or ours.signed == theirs.signed:
+        return None
+    return f"plain `char` is {'signed' if theirs.signed else 'unsigned'} there, not {'signed' if ours.signed else 'unsigned'}"

@@ -238,7 +238,7 @@ def _check_paths(
         message = f"the running kernel has no BTF, and it alone says where the fields are that `{probe.name}` records"
         report.diagnostics.append(Diagnostic("SP470", message, where, (), None, severity))
         return False
-    first, *rest = problems(probe, completed_by(btf)) or ("",)
+    first, *rest = problems(probe, completed_by(btf), btf.type_named("char")) or ("",)
     if not first:
         return True
     report.diagnostics.append(
