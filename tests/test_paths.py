@@ -11,8 +11,8 @@ from command import specc
 from specc.btf import Btf
 from specc.btf.complete import completed_by
 from specc.build import compile_object
-from specc.compiler import find_compiler
-from specc.describe import description_of
+from specc.compiler.find import find_compiler
+from specc.describe.reader import description_of
 from specc.diagnostics import Location, Report, Stop
 from specc.path import LocalTypes, access, parse_path, walk
 from specc.pipeline import Session, emit_all, front
