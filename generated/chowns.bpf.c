@@ -87,7 +87,7 @@ static __always_inline __s32 copy_kernel_string(char *to, __u32 room, __u64 from
 	*length = 0;
 	if (copied < 0)
 		return copied;
-	*length = copied - 1;
+	*length = copied ? copied - 1 : 0; /* of an empty string of a process Linux 6.12 copied nothing, 7.2 its NUL */
 	if (copied == room) {
 		bpf_probe_read_kernel(&next, 1, (const void *)(from + room - 1));
 		*length += next != 0;
@@ -310,8 +310,12 @@ int chowns_chown_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct chowns_chown_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (chowns_comm[0] || chowns_by_cgroup)
+			bpf_map_delete_elem(&chowns_chown_calls, &frame);
 		return 0;
+	}
 	s->file = in_register(ctx, chowns_chown_at.file);
 	s->in = in_register(ctx, chowns_chown_at.in);
 	s->to_user = (__s32)in_register(ctx, chowns_chown_at.to_user);
@@ -331,8 +335,12 @@ int chowns_chown(struct pt_regs *ctx)
 	__u64 at;
 	struct chowns_chown_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (chowns_comm[0] || chowns_by_cgroup)
+			bpf_map_delete_elem(&chowns_chown_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&chowns_chown_calls, &frame);
 	if (!entry) {
 		miss(0); /* entered before the probe was there, or while it could not run */
@@ -400,4 +408,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 192, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"format\": \"errno\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 a900468df44fbade */
+/* specc: sha256 0184e4f2ed382b8e */

@@ -268,7 +268,7 @@ static __always_inline __s32 follow_ipv4_port(__u64 from, __u16 *to)
 }
 
 /* sock->sk->__sk_common.skc_family */
-static __always_inline __s32 follow_ipv4_path_0(__u64 from, __u16 *to)
+static __always_inline __s32 tested_ipv4_path_0(__u64 from, __u16 *to)
 {
 	struct socket___specc *p1 = (void *)from;
 	struct sock___specc *p2;
@@ -333,8 +333,12 @@ int connects_ipv4_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct connects_ipv4_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (connects_comm[0] || connects_by_cgroup)
+			bpf_map_delete_elem(&connects_ipv4_calls, &frame);
 		return 0;
+	}
 	s->address = in_register(ctx, connects_ipv4_at.address);
 	s->port = in_register(ctx, connects_ipv4_at.port);
 	s->__path_0 = in_register(ctx, connects_ipv4_at.__path_0);
@@ -347,8 +351,9 @@ int connects_ipv4_entry(struct pt_regs *ctx)
 static __always_inline int connects_ipv4_wanted(const struct connects_ipv4_entry *entry)
 {
 	int failed = 0;
+
 	__u16 path_0 = 0;
-	__s32 path_0_error = follow_ipv4_path_0(entry->__path_0, &path_0);
+	__s32 path_0_error = tested_ipv4_path_0(entry->__path_0, &path_0);
 	if (!((fail(&failed, !!path_0_error), path_0) == 2) || failed)
 		return 0;
 	return 1;
@@ -364,8 +369,12 @@ int connects_ipv4(struct pt_regs *ctx)
 	__u64 now = bpf_ktime_get_ns();
 	struct connects_ipv4_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (connects_comm[0] || connects_by_cgroup)
+			bpf_map_delete_elem(&connects_ipv4_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&connects_ipv4_calls, &frame);
 	if (!entry) {
 		miss(0); /* entered before the probe was there, or while it could not run */
@@ -449,7 +458,7 @@ static __always_inline __s32 follow_ipv6_port(__u64 from, __u16 *to)
 }
 
 /* sock->sk->__sk_common.skc_family */
-static __always_inline __s32 follow_ipv6_path_0(__u64 from, __u16 *to)
+static __always_inline __s32 tested_ipv6_path_0(__u64 from, __u16 *to)
 {
 	struct socket___specc *p1 = (void *)from;
 	struct sock___specc *p2;
@@ -514,8 +523,12 @@ int connects_ipv6_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct connects_ipv6_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (connects_comm[0] || connects_by_cgroup)
+			bpf_map_delete_elem(&connects_ipv6_calls, &frame);
 		return 0;
+	}
 	s->address = in_register(ctx, connects_ipv6_at.address);
 	s->port = in_register(ctx, connects_ipv6_at.port);
 	s->__path_0 = in_register(ctx, connects_ipv6_at.__path_0);
@@ -528,8 +541,9 @@ int connects_ipv6_entry(struct pt_regs *ctx)
 static __always_inline int connects_ipv6_wanted(const struct connects_ipv6_entry *entry)
 {
 	int failed = 0;
+
 	__u16 path_0 = 0;
-	__s32 path_0_error = follow_ipv6_path_0(entry->__path_0, &path_0);
+	__s32 path_0_error = tested_ipv6_path_0(entry->__path_0, &path_0);
 	if (!((fail(&failed, !!path_0_error), path_0) == 10) || failed)
 		return 0;
 	return 1;
@@ -546,8 +560,12 @@ int connects_ipv6(struct pt_regs *ctx)
 	__u64 now = bpf_ktime_get_ns();
 	struct connects_ipv6_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (connects_comm[0] || connects_by_cgroup)
+			bpf_map_delete_elem(&connects_ipv6_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&connects_ipv6_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -631,4 +649,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"latency\", \"at\": 72, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long long\", \"format\": \"duration\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 55d5f665956dadc5 */
+/* specc: sha256 fb81e945baca167e */

@@ -282,8 +282,12 @@ int eight_eight_done_entry(struct pt_regs *ctx)
 	__u64 stack[1];
 
 	keep_own_stack(ctx);
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (eight_comm[0] || eight_by_cgroup)
+			bpf_map_delete_elem(&eight_eight_done_calls, &frame);
 		return 0;
+	}
 	s->stack_error = bpf_probe_read_user(stack, 8, (const void *)(ctx->sp + 16));
 	s->a = (__s32)ctx->di; /* rdi */
 	s->g = stack[0]; /* sp+16 */
@@ -301,8 +305,12 @@ int eight_eight_done(struct pt_regs *ctx)
 	struct eight_eight_done_event *e;
 
 	keep_own_stack(ctx);
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (eight_comm[0] || eight_by_cgroup)
+			bpf_map_delete_elem(&eight_eight_done_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&eight_eight_done_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -365,4 +373,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 40, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 074962ae04e1c0fe */
+/* specc: sha256 df5212997e97f00d */

@@ -256,11 +256,11 @@ static __always_inline void failing_failed_add(const struct failing_failed_event
 const volatile struct {
 	__u32 call;
 	__u32 error;
-	__u32 __ret;
+	__u32 __arg_ret;
 } failing_failed_at = {
 	.call = 1,
 	.error = 2,
-	.__ret = 2,
+	.__arg_ret = 2,
 };
 _Static_assert(sizeof(failing_failed_at) == 12, "size of failing_failed_at");
 
@@ -268,22 +268,23 @@ _Static_assert(sizeof(failing_failed_at) == 12, "size of failing_failed_at");
 static __always_inline int failing_failed_wanted(const __u64 *ctx)
 {
 	int failed = 0;
-	__s64 arg_ret = held(word(ctx, failing_failed_at.__ret));
+	__s64 arg_ret = held(word(ctx, failing_failed_at.__arg_ret));
 
 	if (!(arg_ret < (__s64)0) || failed)
 		return 0;
 
 	if (!(arg_ret >= (__s64)((__s32)0xfffffffffffff001ULL)) || failed)
 		return 0;
+
 	return 1;
 }
 
 /* 5.10, 6.1, 6.12, 7.2:
  *     void sys_exit(struct pt_regs *regs, long ret);
- *        5.10, 6.1, 6.12, 7.2
- * call   ctx[0]
- * error  ctx[1]
- * __ret  ctx[1]
+ *            5.10, 6.1, 6.12, 7.2
+ * call       ctx[0]
+ * error      ctx[1]
+ * __arg_ret  ctx[1]
  */
 SEC("tp_btf/sys_exit")
 int failing_failed(const __u64 *ctx)
@@ -317,7 +318,7 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"failed\", \"kind\": \"raw_tracepoint\", \"function\": \"sys_exit\", \"symbol\": \"failing_failed\",\n"
 	"\"declaration\": {\"name\": \"sys_exit\", \"result\": \"void\", \"parameters\": [[\"regs\", {\"pointer\": 0}], [\"ret\", \"long\"]], \"source\": \"BTF of 5.10.btf\"},\n"
 	"\"used\": [\"regs\", \"ret\"],\n"
-	"\"places\": {\"symbol\": \"failing_failed_at\", \"right_for\": \"5.10, 6.1, 6.12 and 7.2\", \"size\": 12, \"slots\": 0, \"room\": {}, \"constants\": [{\"of\": \"call\", \"argument\": \"regs\", \"type\": {\"pointer\": 0}, \"at\": 0, \"codes\": [1]}, {\"of\": \"error\", \"argument\": \"ret\", \"type\": \"long\", \"at\": 4, \"codes\": [2]}, {\"of\": \"__ret\", \"argument\": \"ret\", \"type\": \"long\", \"at\": 8, \"codes\": [2]}]},\n"
+	"\"places\": {\"symbol\": \"failing_failed_at\", \"right_for\": \"5.10, 6.1, 6.12 and 7.2\", \"size\": 12, \"slots\": 0, \"room\": {}, \"constants\": [{\"of\": \"call\", \"argument\": \"regs\", \"type\": {\"pointer\": 0}, \"at\": 0, \"codes\": [1]}, {\"of\": \"error\", \"argument\": \"ret\", \"type\": \"long\", \"at\": 4, \"codes\": [2]}, {\"of\": \"__arg_ret\", \"argument\": \"ret\", \"type\": \"long\", \"at\": 8, \"codes\": [2]}]},\n"
 	"\"paths\": [{\"of\": \"call\", \"argument\": \"regs\", \"path\": \"orig_ax\", \"start\": {\"pointer\": 0}, \"type\": \"unsigned long\", \"through\": [0]}],\n"
 	"\"aggregate\": {\"function\": \"count\", \"symbol\": \"failing_failed\", \"by\": [\"comm\", \"call\", \"error\"], \"key\": 40, \"every\": 1000000000, \"most\": 10240}, \"event\": \"failing_failed_event\", \"size\": 40, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
@@ -327,4 +328,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"error\", \"at\": 32, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"format\": \"errno\", \"place\": \"ctx[1]\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 80a4a74cb70f5266 */
+/* specc: sha256 c5b9d2d05700fd9a */

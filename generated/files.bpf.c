@@ -422,8 +422,12 @@ int files_read_done_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct files_read_done_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (files_comm[0] || files_by_cgroup)
+			bpf_map_delete_elem(&files_read_done_calls, &frame);
 		return 0;
+	}
 	s->file = in_register(ctx, files_read_done_at.file);
 	s->count = in_register(ctx, files_read_done_at.count);
 	bpf_map_update_elem(&files_read_done_calls, &frame, s, BPF_ANY);
@@ -439,8 +443,12 @@ int files_read_done(struct pt_regs *ctx)
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct files_read_done_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (files_comm[0] || files_by_cgroup)
+			bpf_map_delete_elem(&files_read_done_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&files_read_done_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -561,4 +569,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 72, \"as\": \"__s64\", \"role\": \"value\", \"type\": {\"typedef\": \"ssize_t\", \"of\": {\"typedef\": \"__kernel_ssize_t\", \"of\": {\"typedef\": \"__kernel_long_t\", \"of\": \"long\"}}}, \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 ce24b471403e2e0f */
+/* specc: sha256 6db4f5a5276d486a */

@@ -251,8 +251,12 @@ int futex_futex_done_entry(struct pt_regs *ctx)
 	struct futex_futex_done_entry saved, *s = &saved;
 	__u64 stack[1];
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (futex_comm[0] || futex_by_cgroup)
+			bpf_map_delete_elem(&futex_futex_done_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	__builtin_memset(s->__pad1, 0, sizeof(s->__pad1));
 	s->stack_error = bpf_probe_read_kernel(stack, 8, (const void *)(ctx->sp + 8));
@@ -271,8 +275,12 @@ int futex_futex_done(struct pt_regs *ctx)
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct futex_futex_done_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (futex_comm[0] || futex_by_cgroup)
+			bpf_map_delete_elem(&futex_futex_done_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&futex_futex_done_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -340,4 +348,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 56, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 f43f332dae899b2c */
+/* specc: sha256 e5886bd5ec64cad1 */

@@ -339,8 +339,12 @@ int gup_gup_done_entry(struct pt_regs *ctx)
 	struct gup_gup_done_entry saved, *s = &saved;
 	__u64 stack[2];
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (gup_comm[0] || gup_by_cgroup)
+			bpf_map_delete_elem(&gup_gup_done_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->stack_error = 0;
 	if (gup_gup_done_at.__length)
@@ -360,8 +364,12 @@ int gup_gup_done(struct pt_regs *ctx)
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct gup_gup_done_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (gup_comm[0] || gup_by_cgroup)
+			bpf_map_delete_elem(&gup_gup_done_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&gup_gup_done_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -432,4 +440,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 56, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 05f98bbdf924f3dc */
+/* specc: sha256 19177e606f75187e */

@@ -32,6 +32,7 @@ static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3
 static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
 static __u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;
 static long (*const bpf_get_current_comm)(void *buf, __u32 size) = (void *)16;
+static __u64 (*const bpf_get_current_task)(void) = (void *)35;
 static long (*const bpf_current_task_under_cgroup)(void *map, __u32 index) = (void *)37;
 static long (*const bpf_probe_read_user)(void *dst, __u32 size, const void *src) = (void *)112;
 static long (*const bpf_probe_read_kernel)(void *dst, __u32 size, const void *src) = (void *)113;
@@ -55,12 +56,29 @@ static __always_inline __s32 copy_user_string(char *to, __u32 room, __u64 from, 
 	*length = 0;
 	if (copied < 0)
 		return copied;
-	*length = copied - 1;
+	*length = copied ? copied - 1 : 0; /* of an empty string of a process Linux 6.12 copied nothing, 7.2 its NUL */
 	if (copied == room) {
 		bpf_probe_read_user(&next, 1, (const void *)(from + room - 1));
 		*length += next != 0;
 	}
 	return 0;
+}
+
+/* The parts of the kernel's structs that lead to the parent and the namespaces; CO-RE finds their offsets at load. */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct task_struct {
+	struct mm_struct *mm;
+};
+#pragma clang attribute pop
+
+/* Another one after execve(2): pointers from before lead to other things there. */
+static __always_inline __u64 address_space(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	void *mm = 0;
+
+	bpf_probe_read_kernel(&mm, sizeof(mm), &task->mm);
+	return (__u64)mm;
 }
 
 char LICENSE[] SEC("license") = "GPL";
@@ -175,12 +193,14 @@ struct opens_open_entry {
 	__s32 flags; /* int flags */
 	__u8 __pad1[4];
 	__u64 __entered; /* when, in ns */
+	__u64 __memory; /* the address space then */
 };
-_Static_assert(sizeof(struct opens_open_entry) == 32, "size of struct opens_open_entry");
+_Static_assert(sizeof(struct opens_open_entry) == 40, "size of struct opens_open_entry");
 _Static_assert(__builtin_offsetof(struct opens_open_entry, registers_error) == 0, "opens_open_entry.registers_error");
 _Static_assert(__builtin_offsetof(struct opens_open_entry, filename) == 8, "opens_open_entry.filename");
 _Static_assert(__builtin_offsetof(struct opens_open_entry, flags) == 16, "opens_open_entry.flags");
 _Static_assert(__builtin_offsetof(struct opens_open_entry, __entered) == 24, "opens_open_entry.__entered");
+_Static_assert(__builtin_offsetof(struct opens_open_entry, __memory) == 32, "opens_open_entry.__memory");
 
 /* What a call was given, until it returns: by thread and by its frame, so that neither recursion nor another thread
  * finds the wrong one. The oldest give way when calls never return.
@@ -205,14 +225,19 @@ int opens_open_entry(struct pt_regs *ctx)
 	struct opens_open_entry saved, *s = &saved;
 	__u64 registers[2];
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (opens_comm[0] || opens_by_cgroup)
+			bpf_map_delete_elem(&opens_open_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	__builtin_memset(s->__pad1, 0, sizeof(s->__pad1));
 	s->registers_error = bpf_probe_read_kernel(registers, 16, (const void *)(ctx->di + 96));
 	s->filename = registers[1]; /* rsi of the process */
 	s->flags = (__s32)registers[0]; /* rdx of the process */
 	s->__entered = bpf_ktime_get_ns();
+	s->__memory = address_space();
 	bpf_map_update_elem(&opens_open_calls, &frame, s, BPF_ANY);
 	return 0;
 }
@@ -223,12 +248,17 @@ int opens_open(struct pt_regs *ctx)
 	/* The call's return address, which was at sp when it was entered, is popped by now. */
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp - 8};
 	const struct opens_open_entry *entry;
+	__s32 gone;
 	__u64 thread = bpf_get_current_pid_tgid();
 	__u64 now = bpf_ktime_get_ns();
 	struct opens_open_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (opens_comm[0] || opens_by_cgroup)
+			bpf_map_delete_elem(&opens_open_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&opens_open_calls, &frame);
 	if (!entry) {
 		miss(0); /* entered before the probe was there, or while it could not run */
@@ -245,12 +275,13 @@ int opens_open(struct pt_regs *ctx)
 	e->pid = thread >> 32;
 	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	gone = entry->__memory == address_space() ? 0 : -116; /* ESTALE: the process has executed another program */
 	e->registers_error = entry->registers_error;
 	e->flags = entry->flags;
 	e->return_value = ctx->ax; /* rax */
 	e->latency = now - entry->__entered;
 	bpf_probe_read_kernel(e->filename, 128, 0); /* which fails, and leaves zeros */
-	e->filename_error = e->registers_error ? e->registers_error : copy_user_string(e->filename, 128, entry->filename, &e->filename_length);
+	e->filename_error = gone ? gone : e->registers_error ? e->registers_error : copy_user_string(e->filename, 128, entry->filename, &e->filename_length);
 	bpf_map_delete_elem(&opens_open_calls, &frame);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
@@ -282,4 +313,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"latency\", \"at\": 184, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long long\", \"format\": \"duration\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 c769daacf3004c8c */
+/* specc: sha256 e3777f18586d5746 */

@@ -202,13 +202,13 @@ const volatile struct {
 	__u32 start;
 	__u32 nr_pages;
 	__u32 flags;
-	__u32 __nr_pages;
+	__u32 __arg_nr_pages;
 	__u32 __first, __length; /* the stack slots that hold some of them, in bytes from the stack pointer */
 } pins_6_1_pin_at = {
 	.start = IN_RSI,
 	.nr_pages = IN_RDX,
 	.flags = IN_RCX,
-	.__nr_pages = IN_RDX,
+	.__arg_nr_pages = IN_RDX,
 	.__first = 0, .__length = 0,
 };
 _Static_assert(sizeof(pins_6_1_pin_at) == 24, "size of pins_6_1_pin_at");
@@ -220,14 +220,14 @@ struct pins_6_1_pin_entry {
 	__u64 nr_pages; /* unsigned long nr_pages */
 	__u32 flags; /* unsigned int gup_flags */
 	__u8 __pad1[4];
-	__u64 __nr_pages; /* unsigned long nr_pages */
+	__u64 __arg_nr_pages; /* unsigned long nr_pages */
 };
 _Static_assert(sizeof(struct pins_6_1_pin_entry) == 40, "size of struct pins_6_1_pin_entry");
 _Static_assert(__builtin_offsetof(struct pins_6_1_pin_entry, stack_error) == 0, "pins_6_1_pin_entry.stack_error");
 _Static_assert(__builtin_offsetof(struct pins_6_1_pin_entry, start) == 8, "pins_6_1_pin_entry.start");
 _Static_assert(__builtin_offsetof(struct pins_6_1_pin_entry, nr_pages) == 16, "pins_6_1_pin_entry.nr_pages");
 _Static_assert(__builtin_offsetof(struct pins_6_1_pin_entry, flags) == 24, "pins_6_1_pin_entry.flags");
-_Static_assert(__builtin_offsetof(struct pins_6_1_pin_entry, __nr_pages) == 32, "pins_6_1_pin_entry.__nr_pages");
+_Static_assert(__builtin_offsetof(struct pins_6_1_pin_entry, __arg_nr_pages) == 32, "pins_6_1_pin_entry.__arg_nr_pages");
 
 /* What a call was given, until it returns: by thread and by its frame, so that neither recursion nor another thread
  * finds the wrong one. The oldest give way when calls never return.
@@ -242,12 +242,12 @@ struct {
 /* 5.10, 6.1:
  *     long __get_user_pages(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
  *         unsigned int gup_flags, struct page **pages, struct vm_area_struct **vmas, int *locked);
- *             5.10, 6.1
- * start       rsi
- * nr_pages    rdx
- * flags       rcx
- * pinned      rax
- * __nr_pages  rdx
+ *                 5.10, 6.1
+ * start           rsi
+ * nr_pages        rdx
+ * flags           rcx
+ * pinned          rax
+ * __arg_nr_pages  rdx
  */
 SEC("kprobe/__get_user_pages")
 int pins_6_1_pin_entry(struct pt_regs *ctx)
@@ -256,8 +256,12 @@ int pins_6_1_pin_entry(struct pt_regs *ctx)
 	struct pins_6_1_pin_entry saved, *s = &saved;
 	__u64 stack[2];
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (pins_6_1_comm[0] || pins_6_1_by_cgroup)
+			bpf_map_delete_elem(&pins_6_1_pin_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	__builtin_memset(s->__pad1, 0, sizeof(s->__pad1));
 	s->stack_error = 0;
@@ -266,7 +270,7 @@ int pins_6_1_pin_entry(struct pt_regs *ctx)
 	s->start = argument(ctx, stack, &pins_6_1_pin_at.__first, pins_6_1_pin_at.start);
 	s->nr_pages = argument(ctx, stack, &pins_6_1_pin_at.__first, pins_6_1_pin_at.nr_pages);
 	s->flags = (__u32)argument(ctx, stack, &pins_6_1_pin_at.__first, pins_6_1_pin_at.flags);
-	s->__nr_pages = argument(ctx, stack, &pins_6_1_pin_at.__first, pins_6_1_pin_at.__nr_pages);
+	s->__arg_nr_pages = argument(ctx, stack, &pins_6_1_pin_at.__first, pins_6_1_pin_at.__arg_nr_pages);
 	bpf_map_update_elem(&pins_6_1_pin_calls, &frame, s, BPF_ANY);
 	return 0;
 }
@@ -275,10 +279,11 @@ int pins_6_1_pin_entry(struct pt_regs *ctx)
 static __always_inline int pins_6_1_pin_wanted(const struct pins_6_1_pin_entry *entry)
 {
 	int failed = 0;
-	__u64 arg_nr_pages = entry->__nr_pages;
+	__u64 arg_nr_pages = entry->__arg_nr_pages;
 
 	if (!((fail(&failed, !!entry->stack_error), arg_nr_pages) > (__u64)1) || failed)
 		return 0;
+
 	return 1;
 }
 
@@ -291,8 +296,12 @@ int pins_6_1_pin(struct pt_regs *ctx)
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct pins_6_1_pin_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (pins_6_1_comm[0] || pins_6_1_by_cgroup)
+			bpf_map_delete_elem(&pins_6_1_pin_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&pins_6_1_pin_calls, &frame);
 	if (!entry) {
 		miss(0); /* entered before the probe was there, or while it could not run */
@@ -346,7 +355,7 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"pin\", \"kind\": \"kretprobe\", \"function\": \"__get_user_pages\", \"symbol\": \"pins_6_1_pin\", \"entry\": \"pins_6_1_pin_entry\",\n"
 	"\"declaration\": {\"name\": \"__get_user_pages\", \"result\": \"long\", \"parameters\": [[\"mm\", {\"pointer\": 0}], [\"start\", \"unsigned long\"], [\"nr_pages\", \"unsigned long\"], [\"gup_flags\", \"unsigned int\"], [\"pages\", {\"pointer\": {\"pointer\": 1}}], [\"vmas\", {\"pointer\": {\"pointer\": 2}}], [\"locked\", {\"pointer\": \"int\"}]], \"source\": \"BTF of 5.10.btf\"},\n"
 	"\"used\": [\"start\", \"nr_pages\", \"gup_flags\", \"return\"],\n"
-	"\"places\": {\"symbol\": \"pins_6_1_pin_at\", \"right_for\": \"5.10 and 6.1\", \"size\": 24, \"slots\": 2, \"room\": {\"__first\": 16, \"__length\": 20}, \"constants\": [{\"of\": \"start\", \"argument\": \"start\", \"type\": \"unsigned long\", \"at\": 0, \"codes\": [2]}, {\"of\": \"nr_pages\", \"argument\": \"nr_pages\", \"type\": \"unsigned long\", \"at\": 4, \"codes\": [3]}, {\"of\": \"flags\", \"argument\": \"gup_flags\", \"type\": \"unsigned int\", \"at\": 8, \"codes\": [4]}, {\"of\": \"__nr_pages\", \"argument\": \"nr_pages\", \"type\": \"unsigned long\", \"at\": 12, \"codes\": [3]}]}, \"event\": \"pins_6_1_pin_event\", \"size\": 72, \"fields\": [\n"
+	"\"places\": {\"symbol\": \"pins_6_1_pin_at\", \"right_for\": \"5.10 and 6.1\", \"size\": 24, \"slots\": 2, \"room\": {\"__first\": 16, \"__length\": 20}, \"constants\": [{\"of\": \"start\", \"argument\": \"start\", \"type\": \"unsigned long\", \"at\": 0, \"codes\": [2]}, {\"of\": \"nr_pages\", \"argument\": \"nr_pages\", \"type\": \"unsigned long\", \"at\": 4, \"codes\": [3]}, {\"of\": \"flags\", \"argument\": \"gup_flags\", \"type\": \"unsigned int\", \"at\": 8, \"codes\": [4]}, {\"of\": \"__arg_nr_pages\", \"argument\": \"nr_pages\", \"type\": \"unsigned long\", \"at\": 12, \"codes\": [3]}]}, \"event\": \"pins_6_1_pin_event\", \"size\": 72, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"timestamp\", \"at\": 8, \"as\": \"__u64\", \"role\": \"context\"},\n"
@@ -358,4 +367,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"pinned\", \"at\": 64, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"format\": \"errno\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 60780c7eaffd800f */
+/* specc: sha256 ad97e5c273ea5041 */

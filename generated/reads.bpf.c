@@ -254,8 +254,12 @@ int reads_reads_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct reads_reads_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (reads_comm[0] || reads_by_cgroup)
+			bpf_map_delete_elem(&reads_reads_calls, &frame);
 		return 0;
+	}
 	s->__entered = bpf_ktime_get_ns();
 	bpf_map_update_elem(&reads_reads_calls, &frame, s, BPF_ANY);
 	return 0;
@@ -269,6 +273,7 @@ static __always_inline int reads_reads_wanted(const struct reads_reads_entry *en
 
 	if (!(arg_latency >= (__u64)1000) || failed)
 		return 0;
+
 	return 1;
 }
 
@@ -281,8 +286,12 @@ int reads_reads(struct pt_regs *ctx)
 	__u64 now = bpf_ktime_get_ns();
 	struct reads_reads_event event, *e = &event;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (reads_comm[0] || reads_by_cgroup)
+			bpf_map_delete_elem(&reads_reads_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&reads_reads_calls, &frame);
 	if (!entry) {
 		miss(0); /* entered before the probe was there, or while it could not run */
@@ -321,4 +330,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"latency\", \"at\": 24, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long long\", \"format\": \"duration\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 1b016b51e6ee190c */
+/* specc: sha256 42bb80d35d3ccac5 */

@@ -249,8 +249,12 @@ int rtc_result_entry(struct pt_regs *ctx)
 	struct rtc_result_entry saved, *s = &saved;
 	__u64 stack[5];
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (rtc_comm[0] || rtc_by_cgroup)
+			bpf_map_delete_elem(&rtc_result_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->stack_error = bpf_probe_read_kernel(stack, 40, (const void *)(ctx->sp + 8));
 	s->tm[0] = stack[0]; /* sp+8..sp+43 */
@@ -271,8 +275,12 @@ int rtc_result(struct pt_regs *ctx)
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct rtc_result_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (rtc_comm[0] || rtc_by_cgroup)
+			bpf_map_delete_elem(&rtc_result_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&rtc_result_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -334,4 +342,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 80, \"as\": \"__s64\", \"role\": \"value\", \"type\": {\"typedef\": \"ktime_t\", \"of\": \"long long\"}, \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 1463e7ad5bd91ea5 */
+/* specc: sha256 42d6c7ea7571d7b0 */

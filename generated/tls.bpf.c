@@ -200,15 +200,16 @@ static __always_inline int tls_write_wanted(struct pt_regs *ctx)
 
 	if (!(arg_num >= 0) || failed)
 		return 0;
+
 	return 1;
 }
 
 /* int SSL_write(void *ssl, const void *buf, int num);
  * declared in the spec
- * ssl    rdi
- * buf    *rsi
- * num    rdx
- * __num  rdx
+ * ssl        rdi
+ * buf        *rsi
+ * num        rdx
+ * __arg_num  rdx
  */
 SEC("uprobe/libssl.so.3:SSL_write")
 int tls_write(struct pt_regs *ctx)
@@ -269,10 +270,10 @@ _Static_assert(__builtin_offsetof(struct tls_write_ex_event, num) == 120, "tls_w
 
 /* int SSL_write_ex(void *ssl, const void *buf, unsigned long num, unsigned long *written);
  * declared in the spec
- * ssl    rdi
- * buf    *rsi
- * num    rdx
- * __num  rdx
+ * ssl        rdi
+ * buf        *rsi
+ * num        rdx
+ * __arg_num  rdx
  */
 SEC("uprobe/libssl.so.3:SSL_write_ex")
 int tls_write_ex(struct pt_regs *ctx)
@@ -356,8 +357,12 @@ int tls_written_entry(struct pt_regs *ctx)
 	struct tls_written_entry saved, *s = &saved;
 
 	keep_own_stack(ctx);
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (tls_comm[0] || tls_by_cgroup)
+			bpf_map_delete_elem(&tls_written_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->ssl = ctx->di; /* rdi */
 	s->num = (__s32)ctx->dx; /* rdx */
@@ -375,8 +380,12 @@ int tls_written(struct pt_regs *ctx)
 	struct tls_written_event *e;
 
 	keep_own_stack(ctx);
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (tls_comm[0] || tls_by_cgroup)
+			bpf_map_delete_elem(&tls_written_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&tls_written_calls, &frame);
 	if (!entry) {
 		miss(2); /* entered before the probe was there, or while it could not run */
@@ -454,4 +463,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 52, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 08f21762da6121b3 */
+/* specc: sha256 09a4949dfcfe170c */

@@ -22,6 +22,7 @@ from specc.ir import (
     DEEPEST_STACK,
     FALLIBLE_CONTEXT,
     STACKS,
+    AddressSpace,
     Aggregate,
     Bits,
     Condition,
@@ -69,6 +70,7 @@ def emit(program: Program) -> str:
             task_fields=[
                 *sorted(contexts & set(FALLIBLE_CONTEXT)),
                 *(["space"] if any(p.space for p in _all(program)) else []),
+                *(["memory"] if any(p.entry and p.entry.space for p in _all(program)) else []),
             ],
             uses_registers=any(not p.by_words for p in _all(program)),
             moves=_moves(program),
@@ -273,7 +275,8 @@ def _helpers(program: Program, contexts: set[str]) -> list[str]:
                 f"bpf_probe_read_{'user' if user else 'kernel'}" for user in (fetch.path.users if fetch.path else ())
             }
         used |= {"bpf_get_stackid"} if probe.stacks else set()
-        used |= {"bpf_get_current_task", "bpf_probe_read_kernel"} if probe.space else set()
+        notes_space = probe.space or (probe.entry is not None and probe.entry.space)
+        used |= {"bpf_get_current_task", "bpf_probe_read_kernel"} if notes_space else set()
         if probe.condition is not None:
             used |= _test_helpers(probe, probe.condition)
         timed = probe.entry.capture.stores if probe.entry else ()
@@ -379,6 +382,7 @@ def _environment() -> Environment:
         bits=lambda s: isinstance(s, Bits),
         joined=lambda s: isinstance(s, Joined),
         now=lambda s: isinstance(s, Now),
+        address_space=lambda s: isinstance(s, AddressSpace),
         elapsed=lambda s: isinstance(s, Elapsed),
         setting=lambda s: isinstance(s, Setting),
         constant=lambda s: isinstance(s, Constant),

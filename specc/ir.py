@@ -209,6 +209,11 @@ class Now:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressSpace:
+    """Which address space the task has: another one after each execve(2)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Elapsed:
     """The time since the entry of the call, in ns; `since` is the saved entry's member that has the time then."""
 
@@ -216,7 +221,8 @@ class Elapsed:
 
 
 Source: TypeAlias = (
-    "Register | StackSlot | ContextWord | Saved | Bits | Joined | Constant | Moving | Setting | Now | Elapsed"
+    "Register | StackSlot | ContextWord | Saved | Bits | Joined | Constant | Moving | Setting | Now | AddressSpace |"
+    "Elapsed"
 )
 
 
@@ -347,6 +353,7 @@ class Fetch:
     path: Following | None = None
     absent_bit: int | None = None
     cleared: int = 0  # bytes of the member, of a path's end: a hop before it may fail
+    of_entry: bool = False  # a process's memory, by what was passed before a call that may have given it another one
     masks: tuple[tuple[int, int], ...] = ()  # of its words that hold padding
 
     @property
@@ -371,6 +378,19 @@ class Capture:
     words: int = 0
     at: str = ""
     fetches: tuple[Fetch, ...] = ()
+
+    @property
+    def loaded(self) -> Mapping[Source, str]:
+        """What several fetches take their pointers or sizes from, with the variable that it is loaded into before the first:
+        clang 14 keeps the address of such a member of the context in a register, and no verifier takes a load from that."""
+        taken = [
+            s
+            for f in self.fetches
+            for s in (f.pointer, f.size)
+            if s is not None and not isinstance(s, Saved | Constant)
+        ]
+        several = [s for s in dict.fromkeys(taken) if taken.count(s) > 1]
+        return {source: f"word_{number}" for number, source in enumerate(several)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,7 +465,7 @@ class Condition:
     `early` values are loaded and `first` tests are made before the capture's reads, whose results are in `statuses`; then
     come the `late` values and the `rest`. The tests are C, made of the variables' names and of literals. `handed` are those
     of "ctx", "entry" and "now" that it takes them from. `constants` are the names in it whose values are out of the
-    targets' BTF, `assumed` those whose values are out of the spec's headers.
+    targets' BTF, `assumed` those whose values are out of the spec's headers. `of_entry` is as a Fetch has it, of the `rest`.
     """
 
     text: str
@@ -463,15 +483,17 @@ class Condition:
     handed: tuple[str, ...]
     constants: tuple[tuple[str, int], ...] = ()
     assumed: tuple[tuple[str, int], ...] = ()
+    of_entry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most so many events in each span of time; `text` is as the spec has it."""
+    """At most so many events in each span of time, which are counted in a `map`; `text` is as the spec has it."""
 
     text: str
     most: int
     ns: int
+    map: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -566,6 +588,11 @@ class Entry:
     size: int
     capture: Capture
     map: str
+
+    @property
+    def space(self) -> bool:
+        """Whether it notes the address space."""
+        return any(isinstance(s.source, AddressSpace) for s in self.capture.stores)
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,19 @@ def test_an_object_of_one_kernel_on_another(tmp_path: Path, compiled_for: str, r
     assert absent == (0 if old else 1)
 
 
+@pytest.mark.parametrize("kind", ["kprobe", "kretprobe"])
+def test_what_is_behind_a_register_can_be_unreadable(tmp_path: Path, kind: str) -> None:
+    """The errno of the memory is the field's own; that of the copy of the stack is not a register's."""
+    args = "[count, {pos: {deref: true}}, {buf: {string: 8, memory: user}}]"
+    program, _ = compiled(tmp_path, f"{{{kind}: vfs_read, args: {args}}}", "6.1")
+    assert program is not None
+    filled = fill(described(program), open_btf(BTF / "6.12.btf").find("vfs_read")[0])
+    assert filled.misfits == ()
+    assert {f.name: f.status for f in filled.event.fields if f.type is not None} == {
+        "count": None, "pos": "pos_error", "buf": "buf_error"
+    }  # fmt: skip
+
+
 REFUSED = [
     ("{kprobe: __get_user_pages, args: [vmas]}", "5.10", "6.12",
      "no argument `vmas`: there are mm, start, nr_pages, gup_flags, pages, locked"),

@@ -44,7 +44,7 @@ def lower(spec: Spec, resolved: Mapping[str, Resolved], report: Report) -> Progr
 def _check_symbols(spec: Spec, probes: list[Probe], report: Report) -> None:
     """The C identifiers of a file: two probes' derived names can meet, say those of `a` and of `a_entry`."""
     taken: dict[str, Location | None] = dict.fromkeys(
-        f"{spec.name}_{n}" for n in ("events", "lost", "pid", "comm", "by_cgroup", "cgroup", "spans")
+        f"{spec.name}_{n}" for n in ("events", "lost", "pid", "comm", "by_cgroup", "cgroup")
     )
     taken |= dict.fromkeys(f"{spec.name}_{whose}_stacks" for probe in probes for whose in probe.stacks)
     taken |= dict.fromkeys([f"{spec.name}_phases"] if any(p.aggregate for p in probes) else [])
@@ -53,6 +53,7 @@ def _check_symbols(spec: Spec, probes: list[Probe], report: Report) -> None:
         names = [probe.symbol] + ([probe.entry.symbol, probe.entry.map] if probe.entry else [])
         names += [probe.at.symbol] if probe.at else []
         names += [f"{probe.symbol}_{n}" for n in ("0", "1", "add", "cell", "empty")] if probe.aggregate else []
+        names += [probe.limit.map] if probe.limit else []
         names += _condition_names(probe)
         names += [f.symbol for f in probe.followings]
         if other := probe.trampoline:

@@ -81,7 +81,7 @@ def select_one(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, report: Re
 
 def size_name(argument: str) -> str:
     """What the value is called that says the size of another one's memory."""
-    return f"__{argument}"
+    return f"__arg_{argument}"
 
 
 def _sizes(probe: ProbeSpec, values: Sequence[Value], known: Resolved) -> list[Value]:

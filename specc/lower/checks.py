@@ -5,6 +5,8 @@ In: a probe's event and captures.  Out: findings, and whether there were none.
 
 from __future__ import annotations
 
+import re
+
 from specc.diagnostics import Report
 from specc.ir import (
     Condition,
@@ -14,6 +16,9 @@ from specc.ir import (
 from specc.lower.captures import STACK_BYTES, Captured
 from specc.lower.nouns import Value
 from specc.spec import ProbeSpec, Spec
+
+# What is in no record and yet is a member beside what is: a size, a value that is only tested, a time, a thread, padding.
+_OWN = re.compile(r"__arg_\w+|__path_[0-9]+|__pad[0-9]+|__entered|__owner|__memory")
 
 
 def check_fields(
@@ -29,11 +34,14 @@ def check_fields(
     fine = True
     for field in (f for f in shown if f.role is Role.VALUE):
         for name in dict.fromkeys((field.name, field.record_key)):
-            if name in taken:
+            own = name == field.name and _OWN.fullmatch(name) is not None
+            if name in taken or own:
                 fine = False
                 report.error(
                     "SP241",
-                    f"two fields of `{probe.name.text}` would be called `{name}`",
+                    f"`{name}` is what specc calls values of its own"
+                    if own
+                    else f"two fields of `{probe.name.text}` would be called `{name}`",
                     places.get(field.name, probe.where),
                     help=f"give it another name: {{{name}: {{as: {name}_}}}}",
                 )

@@ -9,7 +9,7 @@ the context come first, then memory is read, and those of strings are last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from specc.diagnostics import Location, Report, did_you_mean
 from specc.ir import (
@@ -30,6 +30,7 @@ from specc.ir import (
 )
 from specc.lower.arguments import return_problem, select_one, size_name
 from specc.lower.captures import Captured
+from specc.lower.filling import is_of_entry
 from specc.lower.memory import is_user
 from specc.lower.nouns import LATENCY, RETURN, Resolved, Value
 from specc.noun import dataclass, replace
@@ -38,7 +39,7 @@ from specc.place import argument_names
 from specc.prototype import Array, CType, Enum, Int, Pointer, bare, decay, size_of, spell
 from specc.spec import RETURN_KINDS, USER_KINDS, ArgumentSpec, ProbeSpec
 from specc.where import IntType, Meaning, Test, check, spell_test
-from specc.where.typing import TextTest
+from specc.where.typing import Operation, TextTest, Typed
 
 _WORDS = {"true": 1, "false": 0}
 _ENTERED = "__entered"
@@ -341,7 +342,22 @@ def condition(
         tuple(late), rest, tuple(texts), any("quotient(" in t or "remainder(" in t for t in first + rest),
         any("fail(" in t for t in first + rest), _handed([v.source for v in early + late], tested.capture), asked.constants,
         () if probe.kind in USER_KINDS else asked.assumed,
+        saved is not None and any(_of_entry(probe, variable, value, asked) for variable, value in wanted.items()),
     )  # fmt: skip
+
+
+def _of_entry(probe: ProbeSpec, variable: str, value: Value, asked: Asked) -> bool:
+    text = variable in asked.users and any(isinstance(t, TextTest) and t.variable == variable for t in _texts(asked))
+    return is_of_entry(probe, value) or (text and value.entry and probe.kind not in USER_KINDS)
+
+
+def _texts(asked: Asked) -> Iterator[Typed]:
+    waiting = [t.tree for t in asked.tests]
+    while waiting:
+        tree = waiting.pop()
+        if isinstance(tree, Operation):
+            waiting += tree.operands
+        yield tree
 
 
 def _handed(sources: Sequence[Source | None], capture: Capture) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from specc.ir import (
     ALL_BITS,
     CONTEXT,
     FALLIBLE_CONTEXT,
+    AddressSpace,
     Constant,
     Entry,
     Event,
@@ -31,9 +32,11 @@ from specc.lower.section import section
 from specc.lower.stacks import space_field, stack_fields
 from specc.noun import replace
 from specc.prototype import Record, bare, size_of
-from specc.spec import ProbeSpec, Spec
+from specc.spec import USER_KINDS, ProbeSpec, Spec
 
-ENTERED = "__entered"  # the saved entry's member that has the time then
+# Members of a saved entry: the time then, and whose memory it was.
+ENTERED = "__entered"
+MEMORY = "__memory"
 
 
 def fetches_of(
@@ -79,9 +82,18 @@ def fetches_of(
                 else None,
                 cleared=field.size if value.behind.path is not None and value.behind.kind == "object" else 0,
                 masks=_masks(value) if isinstance(bare(value.type), Record) else (),
+                of_entry=saved is not None and is_of_entry(probe, value),
             )
         )
     return tuple(found)
+
+
+def is_of_entry(probe: ProbeSpec, value: Value) -> bool:
+    """Whether it is read out of a process's memory when the kernel returns, by what it was given at the entry: execve(2)
+    returns to another address space. Code of a process does not outlive its own."""
+    if probe.kind in USER_KINDS or not value.entry or value.behind is None:
+        return False
+    return value.behind.user or (value.behind.path is not None and any(value.behind.path.users))
 
 
 def _masks(value: Value) -> tuple[tuple[int, int], ...]:
@@ -190,8 +202,9 @@ def fixed_stores(values: list[Value], places: Places | None) -> list[Store]:
 
 
 def entry_of(
-    probe: ProbeSpec, symbol: str, values: list[Value], saved: Captured, timed: bool, report: Report
+    probe: ProbeSpec, symbol: str, values: list[Value], saved: Captured, timed: bool, space: bool, report: Report
 ) -> Entry | None:
+    """`space` says that the address space is noted."""
     planned = [Planned(s, "__s32", None, Role.STATUS) for s in saved.statuses]
     planned += [
         Planned(v.name, v.wanted.storage.c_type, v.wanted.storage.count, Role.VALUE, comment=v.declaration)
@@ -202,6 +215,9 @@ def entry_of(
     if timed:
         planned.append(Planned(ENTERED, "__u64", None, Role.LENGTH, comment="when, in ns"))
         captured = replace(captured, stores=(*captured.stores, Store(ENTERED, None, Now(), "__u64")))
+    if space:
+        planned.append(Planned(MEMORY, "__u64", None, Role.LENGTH, comment="the address space then"))
+        captured = replace(captured, stores=(*captured.stores, Store(MEMORY, None, AddressSpace(), "__u64")))
     fields, size = lay_out_fields(tuple(planned))
     if size > SAVED_BYTES or size + 8 * captured.slots > STACK_BYTES:
         copied = f", beside {8 * captured.slots} for their copies" if captured.slots and size <= SAVED_BYTES else ""
@@ -228,7 +244,7 @@ def entry_of(
 def saved_stores(entry: Entry, loose: frozenset[str]) -> list[Store]:
     stores: list[Store] = []
     for field in entry.fields:
-        if field.role is Role.PADDING or field.name == ENTERED or field.name in loose:
+        if field.role is Role.PADDING or field.name in (ENTERED, MEMORY) or field.name in loose:
             continue
         if field.count is None:
             stores.append(Store(field.name, None, Saved(field.name), field.c_type))

@@ -353,6 +353,16 @@ def _sign(kind: CType) -> bool | None:
     return kind.signed if isinstance(kind, Int) and kind.size > 1 and kind.kind != "bool" else None
 
 
+def _symbol(probe: ProbeSpec, spec: ArgumentSpec) -> str:
+    """Of two paths never the same: fields have names of their own, and those that are only tested are numbered."""
+    tested = spec.field.startswith("__path_")
+    return (
+        f"tested_{probe.name.text}_{spec.field.removeprefix('__')}"
+        if tested
+        else f"follow_{probe.name.text}_{spec.field}"
+    )
+
+
 def _following(
     probe: ProbeSpec, spec: ArgumentSpec, walked: Walk, users: tuple[bool, ...], end: str, c_type: str, size: int,
     signed: bool | None,
@@ -364,6 +374,6 @@ def _following(
         size if end == "address" else None, tuple(hop.root for hop in walked.hops), spec.optional,
     )  # fmt: skip
     return Following(
-        f"follow_{probe.name.text}_{spec.field.removeprefix('__')}", need.said, need, walked.hops, users, end, c_type,
+        _symbol(probe, spec), need.said, need, walked.hops, users, end, c_type,
         size, None if element else signed, element, probe.kind in KERNEL_KINDS,
     )  # fmt: skip

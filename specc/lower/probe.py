@@ -113,9 +113,11 @@ def _make(
         return None
     if test is not None and not check_test(spec, probe, event, test, now, report):
         return None
+    fetches = fetches_of(probe, values, event, now, saved)
     entry = None
     if saved is not None and (saved.capture.reads or saved.capture.stores or timed):
-        entry = entry_of(probe, symbol, values, saved, timed, report)
+        space = any(f.of_entry for f in fetches) or (test is not None and test.of_entry)
+        entry = entry_of(probe, symbol, values, saved, timed, space, report)
         if entry is None:
             return None
         stores = saved_stores(entry, loose) + stores
@@ -123,7 +125,6 @@ def _make(
         stores += [
             Store(v.name, None, Elapsed(ENTERED), "__u64") for v in values if v.argument == LATENCY and not v.hidden
         ]
-    fetches = fetches_of(probe, values, event, now, saved)
     return Probe(
         probe.name.text,
         symbol,
@@ -145,7 +146,9 @@ def _make(
         timed=timed,
         condition=test,
         sample=probe.sample,
-        limit=Limit(probe.limit.text, probe.limit.most, probe.limit.ns) if probe.limit is not None else None,
+        limit=Limit(probe.limit.text, probe.limit.most, probe.limit.ns, f"{spec.name}_{probe.name.text}_spans")
+        if probe.limit is not None
+        else None,
         stacks=probe.stacks,
         space=wants_space(probe),
     )

@@ -129,7 +129,8 @@ def _event(
     *,
     by_words: bool,
 ) -> Event:
-    """The event with the places of this kernel; what is in a register cannot fail to be read."""
+    """The event with the places of this kernel. What is in a register is there, whatever became of the copy of the stack;
+    what is behind it, which has an errno of its own, may be unreadable all the same."""
     constants = {c.member: c for c in at.constants}
 
     def placed(field: Field) -> Field:
@@ -141,9 +142,9 @@ def _event(
             place = ", ".join(f"ctx[{code - 1}]" for code in codes[field.name] if code) or "absent"
             return replace(field, place=place)
         if position is None:
-            return replace(field, place="absent", status=None)
+            return replace(field, place="absent", status=None)  # null, for a reason that is no errno
         pieces = placement.arguments[position].pieces
-        on_stack = any(p.where == "stack" for p in pieces)
-        return replace(field, place=place_text(pieces), status=field.status if on_stack else None)
+        covered = any(p.where == "stack" for p in pieces) or field.status == f"{field.name}_error"
+        return replace(field, place=place_text(pieces), status=field.status if covered else None)
 
     return replace(event, fields=tuple(placed(f) for f in event.fields))

@@ -117,6 +117,12 @@ def make_plan(kernel: Kernel, folder: Path, triggers: Path, everywhere: Everywhe
         "tallies": _tallies(triggers),
         "stacks": _stacks(triggers),
         "few": _few(),
+        "edges": _edges(),
+        "renames": _renames(),
+        "execs": [
+            {"name": "execve", "kretsyscall": "execve", "prototype": "long execve(const char *filename, void *argv, void *envp)",
+             "args": [{"filename": {"string": 64}}, "return"]},
+        ],
     }  # fmt: skip
     for name, probes in names.items():
         _write(specs / f"{name}.yaml", name, probes)
@@ -278,6 +284,34 @@ def _few() -> list[Mapping[str, Any]]:
     ]  # fmt: skip
 
 
+def _edges() -> list[Mapping[str, Any]]:
+    """What cannot be read, by each kind of program, and a string with nothing in it."""
+    nothing: dict[str, Any] = {"args": ["count", {"pos": {"deref": True}}], "where": "count == 4321"}
+    stat = "long newfstatat(int dfd, const char *filename, void *statbuf, int flag)"
+    empty = {"prototype": stat, "args": [{"filename": {"string": 16}}, "flag"]}
+    return [
+        {"name": "wrote", "kprobe": "vfs_write", **nothing},
+        {"name": "wrote_ret", "kretprobe": "vfs_write", **nothing},
+        {"name": "wrote_best", "function": "vfs_write", **nothing},
+        {"name": "wrote_fast", "fentry": "vfs_write", **nothing},
+        {"name": "read", "kretprobe": "vfs_read", "where": "count == 4320",
+         "args": [{"buf": {"bytes": {"size": "return"}, "memory": "user"}}, {"pos": {"deref": True}}, "return"]},
+        {"name": "opened", "kprobe": "do_sys_openat2", "args": [{"filename": {"string": 16, "memory": "user"}}],
+         "where": "filename == 0xdead0000"},
+        {"name": "all", "kretsyscall": "newfstatat", **empty, "where": "flag == 0x1000"},
+        {"name": "empty", "kretsyscall": "newfstatat", **empty, "where": 'flag == 0x1000 && filename == ""'},
+        {"name": "other", "kretsyscall": "newfstatat", **empty, "where": 'flag == 0x1000 && filename != ""'},
+        {"name": "early", "ksyscall": "newfstatat", **empty, "where": 'flag == 0x1000 && filename == ""'},
+    ]  # fmt: skip
+
+
+def _renames() -> list[Mapping[str, Any]]:
+    prctl = "long prctl(int option, const char *arg2, unsigned long arg3, unsigned long arg4, unsigned long arg5)"
+    return [
+        {"name": "prctl", "kretsyscall": "prctl", "prototype": prctl, "args": ["option", "arg2", "return", "latency"]}
+    ]
+
+
 def _tallies(triggers: Path) -> list[Mapping[str, Any]]:
     """What is counted in the kernel: each function, with keys of each kind, by each kind of program."""
     recurse, spill = ({"path": str(triggers), "symbol": symbol} for symbol in ("user_recurse", "user_spill"))
@@ -345,6 +379,10 @@ def _runs(kernel: Kernel, objects: Mapping[str, Path], specs: Path) -> list[dict
             triggers=["fallocate", "xattr", "user", "fallocate"],
         )
     run("few", object_of("few", "zig"), "--comm", "triggers", triggers=["fallocate"] * 7)
+    run("edges", object_of("edges", "clang"), *pid, triggers=["edges"])
+    run("edges-zig", object_of("edges", "zig"), *pid, triggers=["edges"])
+    run("renames", object_of("renames", "clang"), "--comm", "triggers", triggers=["renames"])
+    run("execs", object_of("execs", "zig"), triggers=["exec"])
     run("cgroup", object_of("small", "clang"), "--cgroup", "specc", triggers=["fallocate"], cgroup="specc")
     run("no-cgroup", object_of("small", "zig"), "--cgroup", "specc/other", triggers=["fallocate"], cgroup="specc")
     run("perfbuffer", object_of("perfbuffer", "zig"), *pid, triggers=["fallocate", "user"])

@@ -307,6 +307,41 @@ def test_limits_and_samples(on: Results) -> None:
     assert on.run("few")["err"].splitlines()[-1] == "received 9, lost 0, left out 12 (limit)"
 
 
+@pytest.mark.parametrize("run", ["edges", "edges-zig"])
+def test_what_is_not_there(on: Results, run: str) -> None:
+    """Null and the errno, by whatever program; nothing is never a zero, an empty string or the end of one."""
+    events, facts = on.events(run), on.facts(run)["edges"]
+    for name in ("wrote", "wrote_ret", "wrote_best", "wrote_fast"):
+        [event] = events[name]
+        assert (event["count"], event["pos"]) == (4321, None) and event["pos_error"] in ("EFAULT", "ERANGE"), event
+    [read] = events["read"]
+    assert (read["return"], read["buf"], read["buf_error"], read["pos"]) == (-11, None, "EINVAL", None)
+    assert read["pos_error"] in ("EFAULT", "ERANGE")
+    [opened] = events["opened"]
+    assert (opened["filename"], opened["filename_error"]) == (None, "EFAULT")
+    assert facts["status"] == 0 and facts["opened"] == -1
+    # The C library asks about its output in the same way.
+    assert len(events["all"]) == len(events["empty"]) == len(events["early"]) >= 1
+    for event in events["all"] + events["empty"] + events["early"]:
+        assert event["filename"] == "" and "filename_truncated" not in event
+    assert "other" not in events
+
+
+def test_names_that_change_in_a_call(on: Results) -> None:
+    """Each call is under the wanted name at its entry or at its return, and never at both."""
+    assert on.facts("renames")["renames"]["pairs"] == 20
+    assert on.events("renames")[""] == []
+    assert on.run("renames")["err"].splitlines()[-1] == "received 0, lost 0, missed 20 returns"
+
+
+def test_another_program_since(on: Results) -> None:
+    """What execve(2) was given is gone when it returns, whatever is there now."""
+    facts = on.facts("execs")["exec"]
+    assert facts["status"] == 0
+    mine = [e for e in on.events("execs")["execve"] if e["return"] == 0 and e["tid"] == facts["child"]]
+    assert [(e["filename"], e["filename_error"]) for e in mine] == [(None, "ESTALE")] * 2
+
+
 def power_of_two(value: int) -> tuple[int, int]:
     low = 1
     while low * 2 <= value:

@@ -30,6 +30,7 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
@@ -875,6 +876,56 @@ static void do_firstbyte(void)
 	fact("byte", *(unsigned char *)(uintptr_t)user_spill);
 }
 
+/* --- what is not there, and what changes in a call -------------------------------------------------------------- */
+
+/* A pipe has no position, nothing is at that address, and of an empty string there is only the end. */
+static void do_edges(void)
+{
+	static char page[4321], empty[8];
+	struct stat about;
+	int ends[2];
+
+	memset(empty, 0, sizeof(empty)); /* so that it is in memory */
+	if (pipe(ends))
+		exit(1);
+	fact("wrote", write(ends[1], page, sizeof(page)));
+	fact("read", read(ends[0], page, sizeof(page)));
+	fact("nonblocking", fcntl(ends[0], F_SETFL, O_NONBLOCK));
+	fact("nothing", read(ends[0], page, 4320));
+	fact("opened", syscall(SYS_openat, AT_FDCWD, 0xdead0000UL, O_RDONLY, 0));
+	fact("status", syscall(SYS_newfstatat, ends[0], empty, &about, 0x1000 /* AT_EMPTY_PATH */));
+	close(ends[0]);
+	close(ends[1]);
+}
+
+enum { RENAMES = 20 };
+
+/* Of each pair of calls the first is entered under this process's own name and left under another one. */
+static void do_renames(void)
+{
+	for (int i = 0; i < RENAMES; i++) {
+		prctl(PR_SET_NAME, "other");
+		prctl(PR_SET_NAME, "triggers");
+	}
+	fact("pairs", RENAMES);
+}
+
+/* The name of the program is where the next program's stack begins, since addresses are not random in the child. */
+static void do_exec(void)
+{
+	int status;
+	pid_t child = vfork();
+
+	if (!child) {
+		personality(ADDR_NO_RANDOMIZE);
+		execl("/proc/self/exe", "triggers", "again", "/bin/busybox", (char *)0);
+		_exit(1);
+	}
+	waitpid(child, &status, 0);
+	fact("child", child);
+	fact("status", status);
+}
+
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const struct {
@@ -891,6 +942,7 @@ static const struct {
 	{"brk", do_brk}, {"mtu", do_mtu}, {"tty", do_tty}, {"tun", do_tun}, {"user", do_user},
 	{"opens", do_opens}, {"fields", do_fields}, {"reads", do_reads}, {"connects", do_connects}, {"chowns", do_chowns}, {"failing", do_failing},
 	{"stack", do_stack}, {"firstbyte", do_firstbyte}, {"tracepoints", do_tracepoints},
+	{"edges", do_edges}, {"renames", do_renames}, {"exec", do_exec},
 };
 
 static void perform(const char *name)
@@ -912,6 +964,8 @@ static void perform(const char *name)
 int main(int argc, char **argv)
 {
 	char line[64];
+	if (argc == 3 && !strcmp(argv[1], "again"))
+		return execl(argv[2], "busybox", "true", (char *)0);
 	for (int i = 1; i < argc; i++)
 		perform(argv[i]);
 	while (argc == 1 && fgets(line, sizeof(line), stdin)) {

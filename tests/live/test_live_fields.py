@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import specc
 
 from .build import compile_c, live
 from .nests import RUNTIME, Nest
 from .nests import Path as FieldPath
+from .test_live_run import events, finish, started
 
 SEED = int(os.environ["SPECC_SEED"])
 PATHS = 300
@@ -187,3 +189,36 @@ def test_random_conditions(tmp_path: Path) -> None:
     wrong = {made[int(name[1:])][1:] for name in wanted ^ seen}
     assert wrong == set(), f"seed {SEED}"
     assert CONDITIONS // 10 < len(wanted) < CONDITIONS
+
+
+ALIKE = """
+struct s { int a, b, c; };
+__attribute__((noinline, noipa)) int take(struct s *s, int v) { __asm__ volatile("" ::: "memory"); return v; }
+int main(void) { static struct s s; s.a = 11; s.b = 22; s.c = 33; return take(&s, 5) != 5; }
+"""
+
+
+@pytest.mark.parametrize("kind", ["uprobe", "uretprobe"])
+def test_names_that_are_alike(kind: str, tmp_path: Path) -> None:
+    """What is only tested has names of its own, which no field can have."""
+    target = compile_c(tmp_path / "target", ALIKE)
+    (tmp_path / "s.h").write_text("struct s { int a, b, c; };\nint take(struct s *s, int v);\n")
+    spec = tmp_path / "alike.yaml"
+    fields = {"v": "a", "__v": "b", "path_0": "c", "path_1": "a", "tested": "b", "s_path_0": "c"}
+    args = ", ".join(f"{{s: {{field: {member}, as: {name}}}}}" for name, member in fields.items())
+    spec.write_text(
+        f"specc: 1\nname: alike\nfields: []\nheaders: [s.h]\nprobes:\n  - name: take\n    {kind}: {{path: {target}, "
+        f"symbol: take}}\n    args: [{args}]\n    where: s->a == 11 && s->b != 21 && v == 5\n"
+    )
+    with started(spec, "--format", "jsonl", cwd=tmp_path) as run:
+        subprocess.run([target], check=True)
+        run.send_signal(2)
+        done = finish(run)
+    values = {"a": 11, "b": 22, "c": 33}
+    assert list(events(done)) == [{"probe": "take", **{name: values[member] for name, member in fields.items()}}]
+    spec.write_text(spec.read_text().replace("as: tested", "as: __path_0").replace("as: s_path_0", "as: __arg_v"))
+    refused = specc("check", spec, "--output-format", "concise", cwd=tmp_path)
+    assert [line.split(" ", 2)[1:] for line in refused.err.splitlines()[:2]] == [
+        ["SP241", f"`{name}` is what specc calls values of its own (give it another name: {{{name}: {{as: {name}_}}}})"]
+        for name in ("__path_0", "__arg_v")
+    ]

@@ -193,3 +193,35 @@ def test_a_sample(target: Path, kind: str) -> None:
     assert 1560 < len(got) < 2440
     assert len({e["a"] for e in got}) == len(got)
     assert done.err.splitlines()[-1] == f"received {len(got)}, lost 0"
+
+
+RENAMING = """
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+__attribute__((noinline, noipa)) int named(int number, const char *to) { prctl(PR_SET_NAME, to); return number; }
+int main(void) {
+	prctl(PR_SET_NAME, "foo");
+	for (int i = 0; i < 20; i++) { named(1000 + i, "bar"); named(2000 + i, "foo"); }
+	named(3000, "foo");
+	return 0;
+}
+"""
+
+
+@live
+def test_a_return_is_not_given_the_arguments_of_a_call_under_another_name(tmp_path: Path) -> None:
+    """The first call of each pair is entered as `foo` and left as `bar`, the second the other way: of neither is all known.
+    All are at the same stack pointer, where the first has left its arguments."""
+    target = compile_c(tmp_path / "ren", RENAMING)
+    spec = tmp_path / "ren.yaml"
+    spec.write_text(
+        f"specc: 1\nname: ren\nfields: [comm]\nprobes:\n  - uretprobe: {{path: {target}, symbol: named}}\n"
+        '    prototype: "int named(int number, const char *to)"\n    args: [number, return]\n'
+    )
+    with started(spec, "--format", "jsonl", "--comm", "foo", cwd=tmp_path) as run:
+        subprocess.run([target], check=True)
+        run.send_signal(2)
+        done = finish(run)
+    assert list(events(done)) == [{"probe": "named", "comm": "foo", "number": 3000, "return": 3000}]
+    assert done.err.splitlines()[-1] == "received 1, lost 0, missed 20 returns"

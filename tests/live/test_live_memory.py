@@ -161,3 +161,64 @@ def test_columns(tmp_path: Path) -> None:
             assert row[key] == wanted[key]
             assert bool(row[f"{key}_truncated"]) == (f"{key}_truncated" in wanted)
             assert row[f"{key}_error"] == wanted.get(f"{key}_error")
+
+
+MANY = """
+#include <string.h>
+__attribute__((noinline, noipa)) long many(unsigned size, const char *text, long v) { __asm__ volatile("" ::: "memory"); return v; }
+int main(void) { static char text[64]; strcpy(text, "many readers of one argument"); return many(11, text, 7) != 7; }
+"""
+
+
+@pytest.mark.parametrize("compiler", ["clang", "zig"])
+def test_many_reads_by_one_argument(compiler: str, tmp_path: Path) -> None:
+    """clang 14 would rather keep the address of a register in the context, from which no verifier takes a load."""
+    target = compile_c(tmp_path / "target", MANY)
+    args = [f"{{text: {{bytes: {{size: size, max: 16}}, as: b{n}}}}}" for n in range(24)]
+    args += [f"{{text: {{string: {n + 20}, as: s{n}}}}}" for n in range(24)]
+    args += [f"{{text: {{type: 'struct pair *', field: {'ab'[n % 2]}, as: f{n}}}}}" for n in range(24)]
+    (tmp_path / "pair.h").write_text("struct pair { int a, b; };\n")
+    spec = tmp_path / "many.yaml"
+    lines = "".join(f"      - {a}\n" for a in args)
+    spec.write_text(
+        f"specc: 1\nname: many\nfields: []\nheaders: [pair.h]\nprobes:\n  - uprobe: {{path: {target}, symbol: many}}\n"
+        f'    prototype: "long many(unsigned size, const char *text, long v)"\n    args:\n{lines}      - size\n'
+    )
+    with started(spec, "--format", "jsonl", "--compiler", compiler, cwd=tmp_path) as run:
+        subprocess.run([target], check=True)
+        run.send_signal(2)
+        done = finish(run)
+    text = b"many readers of one argument"
+    [event] = [json.loads(line) for line in done.out.splitlines()]
+    assert [event[f"b{n}"] for n in range(24)] == [text[:11].hex()] * 24
+    for n in range(24):
+        room = n + 20
+        assert event[f"s{n}"] == text[: room - 1].decode()
+        assert event.get(f"s{n}_truncated", False) is (len(text) >= room)
+        assert event[f"f{n}"] == int.from_bytes(text[4 * (n % 2) :][:4], "little")
+    assert event["size"] == 11
+
+
+EMPTY = """
+#include <string.h>
+__attribute__((noinline, noipa)) long named(const char *text) { __asm__ volatile("" ::: "memory"); return *text; }
+int main(void) { static char text[16]; named(text); strcpy(text, "a"); return named(text) != 'a'; }
+"""
+
+
+def test_the_empty_string(tmp_path: Path) -> None:
+    """Kernels tell differently that they copied nothing but its end."""
+    target = compile_c(tmp_path / "target", EMPTY)
+    probes = "".join(
+        f"  - name: {name}\n    uprobe: {{path: {target}, symbol: named}}\n    prototype: long named(const char *text)\n"
+        f"    args: [{{text: {{string: 8}}}}]\n{where}"
+        for name, where in (("all", ""), ("empty", '    where: text == ""\n'), ("other", '    where: text != ""\n'))
+    )
+    spec = tmp_path / "empty.yaml"
+    spec.write_text(f"specc: 1\nname: empty\nfields: []\nprobes:\n{probes}")
+    with started(spec, "--format", "jsonl", cwd=tmp_path) as run:
+        subprocess.run([target], check=True)
+        run.send_signal(2)
+        done = finish(run)
+    seen = sorted(tuple(json.loads(line).values()) for line in done.out.splitlines())
+    assert seen == [("all", ""), ("all", "a"), ("empty", ""), ("other", "a")]

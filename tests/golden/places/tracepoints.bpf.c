@@ -184,10 +184,10 @@ _Static_assert(__builtin_offsetof(struct x_out_event, ret) == 8, "x_out_event.re
 /* Right for 6.1 and 6.12, until `specc run` sets them to what the running kernel's BTF says. */
 const volatile struct {
 	__u32 ret;
-	__u32 __ret;
+	__u32 __arg_ret;
 } x_out_at = {
 	.ret = 2,
-	.__ret = 2,
+	.__arg_ret = 2,
 };
 _Static_assert(sizeof(x_out_at) == 8, "size of x_out_at");
 
@@ -195,18 +195,19 @@ _Static_assert(sizeof(x_out_at) == 8, "size of x_out_at");
 static __always_inline int x_out_wanted(const __u64 *ctx)
 {
 	int failed = 0;
-	__s64 arg_ret = held(word(ctx, x_out_at.__ret));
+	__s64 arg_ret = held(word(ctx, x_out_at.__arg_ret));
 
 	if (!(arg_ret < (__s64)0) || failed)
 		return 0;
+
 	return 1;
 }
 
 /* 6.1, 6.12:
  *     void exit(struct regs *regs, long ret);
- *        6.1, 6.12
- * ret    ctx[1]
- * __ret  ctx[1]
+ *            6.1, 6.12
+ * ret        ctx[1]
+ * __arg_ret  ctx[1]
  */
 SEC("tp_btf/exit")
 int x_out(const __u64 *ctx)
@@ -364,7 +365,7 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"out\", \"kind\": \"raw_tracepoint\", \"function\": \"exit\", \"symbol\": \"x_out\",\n"
 	"\"declaration\": {\"name\": \"exit\", \"result\": \"void\", \"parameters\": [[\"regs\", {\"pointer\": 0}], [\"ret\", \"long\"]], \"source\": \"BTF of 6.1.btf\"},\n"
 	"\"used\": [\"ret\"],\n"
-	"\"places\": {\"symbol\": \"x_out_at\", \"right_for\": \"6.1 and 6.12\", \"size\": 8, \"slots\": 0, \"room\": {}, \"constants\": [{\"of\": \"ret\", \"argument\": \"ret\", \"type\": \"long\", \"at\": 0, \"codes\": [2]}, {\"of\": \"__ret\", \"argument\": \"ret\", \"type\": \"long\", \"at\": 4, \"codes\": [2]}]}, \"event\": \"x_out_event\", \"size\": 16, \"fields\": [\n"
+	"\"places\": {\"symbol\": \"x_out_at\", \"right_for\": \"6.1 and 6.12\", \"size\": 8, \"slots\": 0, \"room\": {}, \"constants\": [{\"of\": \"ret\", \"argument\": \"ret\", \"type\": \"long\", \"at\": 0, \"codes\": [2]}, {\"of\": \"__arg_ret\", \"argument\": \"ret\", \"type\": \"long\", \"at\": 4, \"codes\": [2]}]}, \"event\": \"x_out_event\", \"size\": 16, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"tid\", \"at\": 4, \"as\": \"__u32\", \"role\": \"context\"},\n"
 	"{\"name\": \"ret\", \"at\": 8, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"format\": \"errno\", \"place\": \"ctx[1]\"}\n"
@@ -390,4 +391,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"number\", \"at\": 16, \"as\": \"__u64\", \"role\": \"value\", \"type\": {\"pointer\": \"int\"}, \"place\": \"ctx[1]\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 cbaa10d62d5d4559 */
+/* specc: sha256 d4849ea6c9418cc6 */

@@ -30,6 +30,7 @@ static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3
 static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
 static __u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;
 static long (*const bpf_get_current_comm)(void *buf, __u32 size) = (void *)16;
+static __u64 (*const bpf_get_current_task)(void) = (void *)35;
 static long (*const bpf_current_task_under_cgroup)(void *map, __u32 index) = (void *)37;
 static long (*const bpf_probe_read_user)(void *dst, __u32 size, const void *src) = (void *)112;
 static long (*const bpf_probe_read_kernel)(void *dst, __u32 size, const void *src) = (void *)113;
@@ -153,12 +154,29 @@ static __always_inline __s32 copy_kernel_string(char *to, __u32 room, __u64 from
 	*length = 0;
 	if (copied < 0)
 		return copied;
-	*length = copied - 1;
+	*length = copied ? copied - 1 : 0; /* of an empty string of a process Linux 6.12 copied nothing, 7.2 its NUL */
 	if (copied == room) {
 		bpf_probe_read_kernel(&next, 1, (const void *)(from + room - 1));
 		*length += next != 0;
 	}
 	return 0;
+}
+
+/* The parts of the kernel's structs that lead to the parent and the namespaces; CO-RE finds their offsets at load. */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct task_struct {
+	struct mm_struct *mm;
+};
+#pragma clang attribute pop
+
+/* Another one after execve(2): pointers from before lead to other things there. */
+static __always_inline __u64 address_space(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	void *mm = 0;
+
+	bpf_probe_read_kernel(&mm, sizeof(mm), &task->mm);
+	return (__u64)mm;
 }
 
 char LICENSE[] SEC("license") = "GPL";
@@ -390,8 +408,12 @@ int x_done_entry(struct pt_regs *ctx)
 
 	if (LINUX_KERNEL_VERSION < x_done_at.__since || LINUX_KERNEL_VERSION >= x_done_at.__until)
 		places_are_of_other_kernels();
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (x_comm[0] || x_by_cgroup)
+			bpf_map_delete_elem(&x_done_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->stack_error = 0;
 	if (x_done_at.__length)
@@ -411,8 +433,12 @@ int x_done(struct pt_regs *ctx)
 
 	if (LINUX_KERNEL_VERSION < x_done_at.__since || LINUX_KERNEL_VERSION >= x_done_at.__until)
 		places_are_of_other_kernels();
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (x_comm[0] || x_by_cgroup)
+			bpf_map_delete_elem(&x_done_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&x_done_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -578,10 +604,12 @@ _Static_assert(sizeof(x_vfs_read_at) == 4, "size of x_vfs_read_at");
 struct x_vfs_read_entry {
 	__u64 buf; /* the memory at char *buf */
 	__u64 __entered; /* when, in ns */
+	__u64 __memory; /* the address space then */
 };
-_Static_assert(sizeof(struct x_vfs_read_entry) == 16, "size of struct x_vfs_read_entry");
+_Static_assert(sizeof(struct x_vfs_read_entry) == 24, "size of struct x_vfs_read_entry");
 _Static_assert(__builtin_offsetof(struct x_vfs_read_entry, buf) == 0, "x_vfs_read_entry.buf");
 _Static_assert(__builtin_offsetof(struct x_vfs_read_entry, __entered) == 8, "x_vfs_read_entry.__entered");
+_Static_assert(__builtin_offsetof(struct x_vfs_read_entry, __memory) == 16, "x_vfs_read_entry.__memory");
 
 /* What a call was given, until it returns: by thread and by its frame, so that neither recursion nor another thread
  * finds the wrong one. The oldest give way when calls never return.
@@ -595,9 +623,9 @@ struct {
 
 /* 5.10, 6.1, 6.12, 7.2:
  *     ssize_t vfs_read(struct file *file, char *buf, size_t count, loff_t *pos);
- *           5.10, 6.1, 6.12, 7.2
- * buf       rsi
- * __return  rax
+ *               5.10, 6.1, 6.12, 7.2
+ * buf           rsi
+ * __arg_return  rax
  */
 SEC("kprobe/vfs_read")
 int x_vfs_read_entry(struct pt_regs *ctx)
@@ -605,10 +633,15 @@ int x_vfs_read_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct x_vfs_read_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (x_comm[0] || x_by_cgroup)
+			bpf_map_delete_elem(&x_vfs_read_calls, &frame);
 		return 0;
+	}
 	s->buf = in_register(ctx, x_vfs_read_at.buf);
 	s->__entered = bpf_ktime_get_ns();
+	s->__memory = address_space();
 	bpf_map_update_elem(&x_vfs_read_calls, &frame, s, BPF_ANY);
 	return 0;
 }
@@ -619,11 +652,16 @@ int x_vfs_read(struct pt_regs *ctx)
 	/* The call's return address, which was at sp when it was entered, is popped by now. */
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp - 8};
 	const struct x_vfs_read_entry *entry;
+	__s32 gone;
 	__u64 now = bpf_ktime_get_ns();
 	struct x_vfs_read_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (x_comm[0] || x_by_cgroup)
+			bpf_map_delete_elem(&x_vfs_read_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&x_vfs_read_calls, &frame);
 	if (!entry) {
 		miss(4); /* entered before the probe was there, or while it could not run */
@@ -637,9 +675,10 @@ int x_vfs_read(struct pt_regs *ctx)
 	}
 	e->probe = 4;
 	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
+	gone = entry->__memory == address_space() ? 0 : -116; /* ESTALE: the process has executed another program */
 	e->latency = now - entry->__entered;
 	__builtin_memset(e->buf, 0, 16);
-	e->buf_error = copy_user_bytes(e->buf, 16, entry->buf, (__s64)ctx->ax, &e->buf_length);
+	e->buf_error = gone ? gone : copy_user_bytes(e->buf, 16, entry->buf, (__s64)ctx->ax, &e->buf_length);
 	bpf_map_delete_elem(&x_vfs_read_calls, &frame);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
@@ -815,4 +854,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"buf\", \"at\": 24, \"as\": \"char\", \"count\": 8, \"role\": \"value\", \"type\": {\"array\": \"char\", \"count\": 8}, \"status\": \"buf_error\", \"place\": \"*rsi\", \"length\": \"buf_length\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 bb5b0709f3be760e */
+/* specc: sha256 4c7a0826b1e57f1e */

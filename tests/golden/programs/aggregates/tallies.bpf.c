@@ -65,7 +65,7 @@ static __always_inline __s32 copy_kernel_string(char *to, __u32 room, __u64 from
 	*length = 0;
 	if (copied < 0)
 		return copied;
-	*length = copied - 1;
+	*length = copied ? copied - 1 : 0; /* of an empty string of a process Linux 6.12 copied nothing, 7.2 its NUL */
 	if (copied == room) {
 		bpf_probe_read_kernel(&next, 1, (const void *)(from + room - 1));
 		*length += next != 0;
@@ -702,8 +702,8 @@ struct {
 
 /* int sum_up(long value, int key, short narrow);
  * declared in the spec
- * key       rsi
- * __return  rax
+ * key           rsi
+ * __arg_return  rax
  */
 SEC("kprobe/sum_up")
 int tallies_took_entry(struct pt_regs *ctx)
@@ -711,8 +711,12 @@ int tallies_took_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct tallies_took_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (tallies_comm[0] || tallies_by_cgroup)
+			bpf_map_delete_elem(&tallies_took_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->key = (__s32)ctx->si; /* rsi */
 	s->__entered = bpf_ktime_get_ns();
@@ -728,6 +732,7 @@ static __always_inline int tallies_took_wanted(struct pt_regs *ctx)
 
 	if (!(arg_return >= 0) || failed)
 		return 0;
+
 	return 1;
 }
 
@@ -740,8 +745,12 @@ int tallies_took(struct pt_regs *ctx)
 	__u64 now = bpf_ktime_get_ns();
 	struct tallies_took_event event, *e = &event;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (tallies_comm[0] || tallies_by_cgroup)
+			bpf_map_delete_elem(&tallies_took_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&tallies_took_calls, &frame);
 	if (!entry) {
 		miss(4); /* entered before the probe was there, or while it could not run */
@@ -1375,4 +1384,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"key\", \"at\": 20, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rsi\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 b8307e8eb7ca92ee */
+/* specc: sha256 38d315f0a563e077 */

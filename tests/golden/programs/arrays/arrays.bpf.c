@@ -149,14 +149,14 @@ struct specc_frame {
 
 /* The types that are passed by value. The numbers are the ones that the places below were computed from. */
 
-/* struct (anonymous): 16 bytes, aligned to 8 */
-struct arrays_pair {
+/* struct two: 16 bytes, aligned to 8 */
+struct arrays_two {
 	__s16 a;
 	__s64 b;
 };
-_Static_assert(sizeof(struct arrays_pair) == 16, "size of struct arrays_pair");
-_Static_assert(__builtin_offsetof(struct arrays_pair, a) == 0, "struct arrays_pair.a");
-_Static_assert(__builtin_offsetof(struct arrays_pair, b) == 8, "struct arrays_pair.b");
+_Static_assert(sizeof(struct arrays_two) == 16, "size of struct arrays_two");
+_Static_assert(__builtin_offsetof(struct arrays_two, a) == 0, "struct arrays_two.a");
+_Static_assert(__builtin_offsetof(struct arrays_two, b) == 8, "struct arrays_two.b");
 
 struct arrays_entry_event {
 	__u32 probe; /* 0: entry */
@@ -170,7 +170,7 @@ struct arrays_entry_event {
 	__u8 __pad0[7];
 	__u64 h[1]; /* char h.tag[5] */
 	__u64 row[1]; /* unsigned char h.cells[1][7] */
-	__u64 pair[2]; /* struct (anonymous) h.pair */
+	__u64 pair[2]; /* struct two h.pair */
 };
 _Static_assert(sizeof(struct arrays_entry_event) == 88, "size of struct arrays_entry_event");
 _Static_assert(__builtin_offsetof(struct arrays_entry_event, probe) == 0, "arrays_entry_event.probe");
@@ -193,6 +193,7 @@ static __always_inline int arrays_entry_wanted(struct pt_regs *ctx)
 
 	if (!(path_0 == 3) || failed)
 		return 0;
+
 	return 1;
 }
 
@@ -285,8 +286,12 @@ int arrays_done_entry(struct pt_regs *ctx)
 	struct arrays_done_entry saved, *s = &saved;
 
 	keep_own_stack(ctx);
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (arrays_comm[0] || arrays_by_cgroup)
+			bpf_map_delete_elem(&arrays_done_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->h[0] = 0;
 	s->h_error = bpf_probe_read_user(s->h, 5, (const void *)(ctx->sp + 8)); /* sp+8..sp+55 */
@@ -306,8 +311,12 @@ int arrays_done(struct pt_regs *ctx)
 	struct arrays_done_event *e;
 
 	keep_own_stack(ctx);
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (arrays_comm[0] || arrays_by_cgroup)
+			bpf_map_delete_elem(&arrays_done_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&arrays_done_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -338,7 +347,7 @@ const char specc_description[] SEC(".specc") =
 	"\"types\": [\n"
 	"{\"record\": \"struct\", \"tag\": \"mac\", \"size\": 8, \"align\": 2, \"members\": [[\"bytes\", {\"array\": \"unsigned char\", \"count\": 6}, 0], [\"port\", \"short\", 48]]},\n"
 	"{\"record\": \"struct\", \"tag\": \"odd\", \"size\": 14, \"align\": 2, \"members\": [[\"c\", \"unsigned char\", 0], [\"v\", {\"array\": \"unsigned char\", \"count\": 9}, 8], [\"t\", {\"array\": \"short\", \"count\": 2}, 80]]},\n"
-	"{\"record\": \"struct\", \"tag\": null, \"size\": 16, \"align\": 8, \"members\": [[\"a\", \"short\", 0], [\"b\", \"long\", 64]]},\n"
+	"{\"record\": \"struct\", \"tag\": \"two\", \"size\": 16, \"align\": 8, \"members\": [[\"a\", \"short\", 0], [\"b\", \"long\", 64]]},\n"
 	"{\"record\": \"struct\", \"tag\": \"held\", \"size\": 48, \"align\": 8, \"members\": [[\"tag\", {\"array\": \"char\", \"count\": 5}, 0], [\"cells\", {\"array\": {\"array\": \"unsigned char\", \"count\": 7}, \"count\": 3}, 40], [\"pair\", 2, 256]]}\n"
 	"],\n"
 	"\"probes\": [\n"
@@ -366,4 +375,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"h\", \"at\": 24, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": {\"array\": \"char\", \"count\": 5}, \"status\": \"h_error\", \"place\": \"sp+8..sp+55\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 29bee4beff0cc1e9 */
+/* specc: sha256 1d1ea7c1a364f2db */

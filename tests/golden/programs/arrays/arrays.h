@@ -9,14 +9,14 @@
 #define _Static_assert static_assert
 #endif
 
-/* struct (anonymous): 16 bytes, aligned to 8 */
-struct arrays_pair {
+/* struct two: 16 bytes, aligned to 8 */
+struct arrays_two {
 	__s16 a;
 	__s64 b;
 };
-_Static_assert(sizeof(struct arrays_pair) == 16, "size of struct arrays_pair");
-_Static_assert(__builtin_offsetof(struct arrays_pair, a) == 0, "struct arrays_pair.a");
-_Static_assert(__builtin_offsetof(struct arrays_pair, b) == 8, "struct arrays_pair.b");
+_Static_assert(sizeof(struct arrays_two) == 16, "size of struct arrays_two");
+_Static_assert(__builtin_offsetof(struct arrays_two, a) == 0, "struct arrays_two.a");
+_Static_assert(__builtin_offsetof(struct arrays_two, b) == 8, "struct arrays_two.b");
 
 /* Every event begins with the number of its probe. */
 enum arrays_probe {
@@ -36,7 +36,7 @@ struct arrays_entry_event {
 	__u8 __pad0[7];
 	__u64 h[1]; /* char h.tag[5] */
 	__u64 row[1]; /* unsigned char h.cells[1][7] */
-	struct arrays_pair pair; /* struct (anonymous) h.pair */
+	struct arrays_two pair; /* struct two h.pair */
 };
 _Static_assert(sizeof(struct arrays_entry_event) == 88, "size of struct arrays_entry_event");
 _Static_assert(offsetof(struct arrays_entry_event, probe) == 0, "arrays_entry_event.probe");
@@ -64,4 +64,4 @@ _Static_assert(offsetof(struct arrays_done_event, o) == 8, "arrays_done_event.o"
 _Static_assert(offsetof(struct arrays_done_event, h) == 24, "arrays_done_event.h");
 
 #endif
-/* specc: sha256 83d2f987a4034648 */
+/* specc: sha256 60b95c3549ca415d */

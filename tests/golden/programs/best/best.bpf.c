@@ -324,8 +324,12 @@ int best_out_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct best_out_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (best_comm[0] || best_by_cgroup)
+			bpf_map_delete_elem(&best_out_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->pair[0] = ctx->si & 0xffffffff; /* rsi:rdx */
 	s->pair[1] = ctx->dx;
@@ -343,8 +347,12 @@ int best_out(struct pt_regs *ctx)
 	const struct best_out_entry *entry;
 	struct best_out_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (best_comm[0] || best_by_cgroup)
+			bpf_map_delete_elem(&best_out_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&best_out_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -500,4 +508,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"a\", \"at\": 40, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rdi\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 04d83922e8308afb */
+/* specc: sha256 890cefb85b3be1aa */

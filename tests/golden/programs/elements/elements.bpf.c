@@ -51,7 +51,7 @@ static __always_inline __s32 copy_user_string(char *to, __u32 room, __u64 from, 
 	*length = 0;
 	if (copied < 0)
 		return copied;
-	*length = copied - 1;
+	*length = copied ? copied - 1 : 0; /* of an empty string of a process Linux 6.12 copied nothing, 7.2 its NUL */
 	if (copied == room) {
 		bpf_probe_read_user(&next, 1, (const void *)(from + room - 1));
 		*length += next != 0;
@@ -68,7 +68,7 @@ static __always_inline __s32 copy_kernel_string(char *to, __u32 room, __u64 from
 	*length = 0;
 	if (copied < 0)
 		return copied;
-	*length = copied - 1;
+	*length = copied ? copied - 1 : 0; /* of an empty string of a process Linux 6.12 copied nothing, 7.2 its NUL */
 	if (copied == room) {
 		bpf_probe_read_kernel(&next, 1, (const void *)(from + room - 1));
 		*length += next != 0;
@@ -184,7 +184,7 @@ struct specc_counts {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 2);
+	__uint(max_entries, 3);
 	__type(key, __u32);
 	__type(value, struct specc_counts);
 } elements_lost SEC(".maps");
@@ -238,16 +238,16 @@ _Static_assert(__builtin_offsetof(struct elements_bits, one) == 40, "struct elem
 
 struct elements_entry_event {
 	__u32 probe; /* 0: entry */
-	__s32 stack_error; /* 0, or the negative errno that kept bits from being read */
+	__u8 __pad0[4];
 	__u64 absent; /* a bit per optional field: it is not there */
 	__s32 size_error; /* 0, or the negative errno that kept size from being read */
-	__u8 __pad0[4];
+	__u8 __pad1[4];
 	__u64 size; /* vec[1].size */
 	__s32 text_error; /* 0, or the negative errno that kept text from being read */
 	__u32 text_length; /* bytes, as the string is long; what does not fit is cut */
 	char text[16]; /* the string at vec[2].base */
 	__s32 part_error; /* 0, or the negative errno that kept part from being read */
-	__u8 __pad1[4];
+	__u8 __pad2[4];
 	__u64 part[2]; /* vec[1] */
 	__s32 first_error; /* 0, or the negative errno that kept first from being read */
 	__u32 first_length; /* bytes, as the string is long; what does not fit is cut */
@@ -259,17 +259,13 @@ struct elements_entry_event {
 	__s32 number_error; /* 0, or the negative errno that kept number from being read */
 	__s32 number; /* node->rows[1][2] */
 	__s32 deep_error; /* 0, or the negative errno that kept deep from being read */
-	__u8 __pad2[4];
+	__u8 __pad3[4];
 	__u64 deep; /* node->parts[1][2].size */
 	__s32 own_error; /* 0, or the negative errno that kept own from being read */
 	__s32 own; /* own[3] */
-	__s32 bits_error; /* 0, or the negative errno that kept bits from being read */
-	__u8 __pad3[4];
-	__u64 bits[6]; /* bits[1] */
 };
-_Static_assert(sizeof(struct elements_entry_event) == 208, "size of struct elements_entry_event");
+_Static_assert(sizeof(struct elements_entry_event) == 152, "size of struct elements_entry_event");
 _Static_assert(__builtin_offsetof(struct elements_entry_event, probe) == 0, "elements_entry_event.probe");
-_Static_assert(__builtin_offsetof(struct elements_entry_event, stack_error) == 4, "elements_entry_event.stack_error");
 _Static_assert(__builtin_offsetof(struct elements_entry_event, absent) == 8, "elements_entry_event.absent");
 _Static_assert(__builtin_offsetof(struct elements_entry_event, size_error) == 16, "elements_entry_event.size_error");
 _Static_assert(__builtin_offsetof(struct elements_entry_event, size) == 24, "elements_entry_event.size");
@@ -291,8 +287,6 @@ _Static_assert(__builtin_offsetof(struct elements_entry_event, deep_error) == 12
 _Static_assert(__builtin_offsetof(struct elements_entry_event, deep) == 136, "elements_entry_event.deep");
 _Static_assert(__builtin_offsetof(struct elements_entry_event, own_error) == 144, "elements_entry_event.own_error");
 _Static_assert(__builtin_offsetof(struct elements_entry_event, own) == 148, "elements_entry_event.own");
-_Static_assert(__builtin_offsetof(struct elements_entry_event, bits_error) == 152, "elements_entry_event.bits_error");
-_Static_assert(__builtin_offsetof(struct elements_entry_event, bits) == 160, "elements_entry_event.bits");
 
 /* vec[1].size */
 static __always_inline __s32 follow_entry_size(__u64 from, __u64 *to)
@@ -414,8 +408,141 @@ static __always_inline __s32 follow_entry_own(__u64 from, __s32 *to)
 	return bpf_probe_read_kernel(to, sizeof(*to), (const void *)(p1 + 12));
 }
 
+/* vec[1].size */
+static __always_inline __s32 tested_entry_path_0(__u64 from, __u64 *to)
+{
+	struct part___specc *p1 = (void *)from + 1 * __builtin_preserve_type_info(*(struct part___specc *)0, 1 /* its size */);
+
+	if (info(p1->size, BYTE_SIZE) != 8 || info(p1->size, RSHIFT_U64) != 0 || info(p1->size, IS_SIGNED))
+		return OTHER_TYPE;
+	return bpf_probe_read_user(to, sizeof(*to), &p1->size);
+}
+
+/* fds[0] */
+static __always_inline __s32 tested_entry_path_1(__u64 from, __s32 *to)
+{
+	__u64 p1 = from;
+
+	return bpf_probe_read_kernel(to, sizeof(*to), (const void *)(p1));
+}
+
+/* node->cells[1].id */
+static __always_inline __s32 tested_entry_path_2(__u64 from, __s32 *to)
+{
+	struct node___specc *p1 = (void *)from;
+	cell___specc *p2;
+	__s32 error;
+
+	error = bpf_probe_read_kernel(&p2, sizeof(p2), &p1->cells);
+	if (error)
+		return error;
+	p2 = (void *)p2 + 1 * __builtin_preserve_type_info(*(cell___specc *)0, 1 /* its size */);
+	if (info(p2->id, BYTE_SIZE) != 4 || info(p2->id, RSHIFT_U64) != 32 || !info(p2->id, IS_SIGNED))
+		return OTHER_TYPE;
+	return bpf_probe_read_kernel(to, sizeof(*to), &p2->id);
+}
+
+/* where: vec[1].size > 4096 && fds[0] == 3 && node->cells[1].id != 0 */
+static __always_inline int elements_entry_wanted(struct pt_regs *ctx)
+{
+	int failed = 0;
+
+	__u64 path_0 = 0;
+	__s32 path_0_error = tested_entry_path_0(held(ctx->si), &path_0);
+	__s32 path_1 = 0;
+	__s32 path_1_error = tested_entry_path_1(held(ctx->cx), &path_1);
+	__s32 path_2 = 0;
+	__s32 path_2_error = tested_entry_path_2(held(ctx->di), &path_2);
+	if (!((fail(&failed, !!path_0_error), path_0) > (__u64)4096) || failed)
+		return 0;
+	if (!((fail(&failed, !!path_1_error), path_1) == 3) || failed)
+		return 0;
+	if (!((fail(&failed, !!path_2_error), path_2) != 0) || failed)
+		return 0;
+	return 1;
+}
+
+/* long in_kernel(struct node *node, const __user struct part *vec, char **names, int *fds,
+ *     struct own own);
+ * declared in f.h:6
+ * size      *rsi
+ * text      *rsi
+ * part      *rsi
+ * first     *rdx
+ * fd        *rcx
+ * low       *rdi
+ * number    *rdi
+ * deep      *rdi
+ * own       *r8:r9
+ * __path_0  *rsi
+ * __path_1  *rcx
+ * __path_2  *rdi
+ */
+SEC("kprobe/in_kernel")
+int elements_entry(struct pt_regs *ctx)
+{
+	__u64 at;
+	struct elements_entry_event *e;
+
+	if (unwanted())
+		return 0;
+	if (!elements_entry_wanted(ctx))
+		return 0;
+	e = bpf_ringbuf_reserve(&elements_events, sizeof(*e), 0);
+	if (!e) {
+		lose(0);
+		return 0;
+	}
+	e->probe = 0;
+	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
+	__builtin_memset(e->__pad1, 0, sizeof(e->__pad1));
+	__builtin_memset(e->__pad2, 0, sizeof(e->__pad2));
+	__builtin_memset(e->__pad3, 0, sizeof(e->__pad3));
+	e->absent = 0;
+	__u64 word_0 = ctx->si;
+	__u64 word_1 = ctx->di;
+	e->size = 0;
+	e->size_error = follow_entry_size(word_0, &e->size);
+	__builtin_memset(e->text, 0, 16);
+	e->text_length = 0;
+	e->text_error = follow_entry_text(word_0, &at);
+	e->text_error = e->text_error ? e->text_error : copy_user_string(e->text, 16, at, &e->text_length);
+	__builtin_memset(e->part, 0, 16);
+	e->part_error = follow_entry_part(word_0, e->part);
+	__builtin_memset(e->first, 0, 16);
+	e->first_length = 0;
+	e->first_error = follow_entry_first(ctx->dx, &at);
+	e->first_error = e->first_error ? e->first_error : copy_kernel_string(e->first, 16, at, &e->first_length);
+	e->fd = 0;
+	if (!follow_entry_fd_exists())
+		e->absent |= 0x1;
+	e->fd_error = !follow_entry_fd_exists() ? -2 : follow_entry_fd(ctx->cx, &e->fd);
+	e->low = 0;
+	e->low_error = follow_entry_low(word_1, &e->low);
+	e->number = 0;
+	e->number_error = follow_entry_number(word_1, &e->number);
+	e->deep = 0;
+	if (!follow_entry_deep_exists())
+		e->absent |= 0x2;
+	e->deep_error = !follow_entry_deep_exists() ? -2 : follow_entry_deep(word_1, &e->deep);
+	e->own = 0;
+	e->own_error = follow_entry_own(ctx->r8, &e->own);
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+struct elements_bits_event {
+	__u32 probe; /* 1: bits */
+	__s32 bits_error; /* 0, or the negative errno that kept bits from being read */
+	__u64 bits[6]; /* bits[1] */
+};
+_Static_assert(sizeof(struct elements_bits_event) == 56, "size of struct elements_bits_event");
+_Static_assert(__builtin_offsetof(struct elements_bits_event, probe) == 0, "elements_bits_event.probe");
+_Static_assert(__builtin_offsetof(struct elements_bits_event, bits_error) == 4, "elements_bits_event.bits_error");
+_Static_assert(__builtin_offsetof(struct elements_bits_event, bits) == 8, "elements_bits_event.bits");
+
 /* bits[1] */
-static __always_inline __s32 follow_entry_bits(__u64 from, void *to)
+static __always_inline __s32 follow_bits_bits(__u64 from, void *to)
 {
 	struct bits___specc *p1 = (void *)from + 1 * __builtin_preserve_type_info(*(struct bits___specc *)0, 1 /* its size */);
 
@@ -440,127 +567,25 @@ static __always_inline __s32 follow_entry_bits(__u64 from, void *to)
 	return bpf_probe_read_kernel(to, 48, p1);
 }
 
-/* vec[1].size */
-static __always_inline __s32 follow_entry_path_0(__u64 from, __u64 *to)
-{
-	struct part___specc *p1 = (void *)from + 1 * __builtin_preserve_type_info(*(struct part___specc *)0, 1 /* its size */);
-
-	if (info(p1->size, BYTE_SIZE) != 8 || info(p1->size, RSHIFT_U64) != 0 || info(p1->size, IS_SIGNED))
-		return OTHER_TYPE;
-	return bpf_probe_read_user(to, sizeof(*to), &p1->size);
-}
-
-/* fds[0] */
-static __always_inline __s32 follow_entry_path_1(__u64 from, __s32 *to)
-{
-	__u64 p1 = from;
-
-	return bpf_probe_read_kernel(to, sizeof(*to), (const void *)(p1));
-}
-
-/* node->cells[1].id */
-static __always_inline __s32 follow_entry_path_2(__u64 from, __s32 *to)
-{
-	struct node___specc *p1 = (void *)from;
-	cell___specc *p2;
-	__s32 error;
-
-	error = bpf_probe_read_kernel(&p2, sizeof(p2), &p1->cells);
-	if (error)
-		return error;
-	p2 = (void *)p2 + 1 * __builtin_preserve_type_info(*(cell___specc *)0, 1 /* its size */);
-	if (info(p2->id, BYTE_SIZE) != 4 || info(p2->id, RSHIFT_U64) != 32 || !info(p2->id, IS_SIGNED))
-		return OTHER_TYPE;
-	return bpf_probe_read_kernel(to, sizeof(*to), &p2->id);
-}
-
-/* where: vec[1].size > 4096 && fds[0] == 3 && node->cells[1].id != 0 */
-static __always_inline int elements_entry_wanted(struct pt_regs *ctx)
-{
-	int failed = 0;
-	__u64 path_0 = 0;
-	__s32 path_0_error = follow_entry_path_0(held(ctx->si), &path_0);
-	__s32 path_1 = 0;
-	__s32 path_1_error = follow_entry_path_1(held(ctx->cx), &path_1);
-	__s32 path_2 = 0;
-	__s32 path_2_error = follow_entry_path_2(held(ctx->di), &path_2);
-	if (!((fail(&failed, !!path_0_error), path_0) > (__u64)4096) || failed)
-		return 0;
-	if (!((fail(&failed, !!path_1_error), path_1) == 3) || failed)
-		return 0;
-	if (!((fail(&failed, !!path_2_error), path_2) != 0) || failed)
-		return 0;
-	return 1;
-}
-
-/* long in_kernel(struct node *node, const __user struct part *vec, char **names, int *fds,
- *     struct own own, struct bits *bits);
- * declared in f.h:6
- * size      *rsi
- * text      *rsi
- * part      *rsi
- * first     *rdx
- * fd        *rcx
- * low       *rdi
- * number    *rdi
- * deep      *rdi
- * own       *r8:r9
- * bits      *sp+8   the 6 general registers are taken
- * __path_0  *rsi
- * __path_1  *rcx
- * __path_2  *rdi
+/* long of_bits(struct bits *bits);
+ * declared in f.h:7
+ * bits  *rdi
  */
-SEC("kprobe/in_kernel")
-int elements_entry(struct pt_regs *ctx)
+SEC("kprobe/of_bits")
+int elements_bits(struct pt_regs *ctx)
 {
-	__u64 stack[1];
-	__u64 at;
-	struct elements_entry_event *e;
+	struct elements_bits_event *e;
 
 	if (unwanted())
 		return 0;
-	if (!elements_entry_wanted(ctx))
-		return 0;
 	e = bpf_ringbuf_reserve(&elements_events, sizeof(*e), 0);
 	if (!e) {
-		lose(0);
+		lose(1);
 		return 0;
 	}
-	e->probe = 0;
-	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
-	__builtin_memset(e->__pad1, 0, sizeof(e->__pad1));
-	__builtin_memset(e->__pad2, 0, sizeof(e->__pad2));
-	__builtin_memset(e->__pad3, 0, sizeof(e->__pad3));
-	e->stack_error = bpf_probe_read_kernel(stack, 8, (const void *)(ctx->sp + 8));
-	e->absent = 0;
-	e->size = 0;
-	e->size_error = follow_entry_size(ctx->si, &e->size);
-	__builtin_memset(e->text, 0, 16);
-	e->text_length = 0;
-	e->text_error = follow_entry_text(ctx->si, &at);
-	e->text_error = e->text_error ? e->text_error : copy_user_string(e->text, 16, at, &e->text_length);
-	__builtin_memset(e->part, 0, 16);
-	e->part_error = follow_entry_part(ctx->si, e->part);
-	__builtin_memset(e->first, 0, 16);
-	e->first_length = 0;
-	e->first_error = follow_entry_first(ctx->dx, &at);
-	e->first_error = e->first_error ? e->first_error : copy_kernel_string(e->first, 16, at, &e->first_length);
-	e->fd = 0;
-	if (!follow_entry_fd_exists())
-		e->absent |= 0x1;
-	e->fd_error = !follow_entry_fd_exists() ? -2 : follow_entry_fd(ctx->cx, &e->fd);
-	e->low = 0;
-	e->low_error = follow_entry_low(ctx->di, &e->low);
-	e->number = 0;
-	e->number_error = follow_entry_number(ctx->di, &e->number);
-	e->deep = 0;
-	if (!follow_entry_deep_exists())
-		e->absent |= 0x2;
-	e->deep_error = !follow_entry_deep_exists() ? -2 : follow_entry_deep(ctx->di, &e->deep);
-	e->own = 0;
-	e->own_error = follow_entry_own(ctx->r8, &e->own);
+	e->probe = 1;
 	__builtin_memset(e->bits, 0, 48);
-	e->bits_error = e->stack_error ? e->stack_error : follow_entry_bits(stack[0], e->bits);
+	e->bits_error = follow_bits_bits(ctx->di, e->bits);
 	e->bits[0] &= 0x3fe7; /* the rest is padding */
 	e->bits[5] &= 0xfffff;
 	bpf_ringbuf_submit(e, 0);
@@ -568,7 +593,7 @@ int elements_entry(struct pt_regs *ctx)
 }
 
 struct elements_process_event {
-	__u32 probe; /* 1: process */
+	__u32 probe; /* 2: process */
 	__s32 second_error; /* 0, or the negative errno that kept second from being read */
 	__u32 second_length; /* bytes, as the string is long; what does not fit is cut */
 	char second[16]; /* the string at names[1] */
@@ -625,7 +650,7 @@ static __always_inline __s32 follow_process_low(__u64 from, __u32 *to)
 }
 
 /* names[0] */
-static __always_inline __s32 follow_process_path_0(__u64 from, __u64 *to)
+static __always_inline __s32 tested_process_path_0(__u64 from, __u64 *to)
 {
 	__u64 p1 = from;
 
@@ -651,15 +676,16 @@ static __always_inline int elements_process_wanted(struct pt_regs *ctx)
 {
 	__u64 text[10];
 	int failed = 0;
+
 	__u64 path_0 = 0;
-	__s32 path_0_error = follow_process_path_0(held(ctx->si), &path_0);
+	__s32 path_0_error = tested_process_path_0(held(ctx->si), &path_0);
 	if (!(fail(&failed, !!path_0_error), elements_process_text_0(path_0, text, &failed)) || failed)
 		return 0;
 	return 1;
 }
 
 /* long in_process(struct node *node, char **names, struct part *vec);
- * declared in f.h:7
+ * declared in f.h:8
  * second    *rsi
  * part      *rdx
  * low       *rdi
@@ -678,10 +704,10 @@ int elements_process(struct pt_regs *ctx)
 		return 0;
 	e = bpf_ringbuf_reserve(&elements_events, sizeof(*e), 0);
 	if (!e) {
-		lose(1);
+		lose(2);
 		return 0;
 	}
-	e->probe = 1;
+	e->probe = 2;
 	__builtin_memset(e->second, 0, 16);
 	e->second_length = 0;
 	e->second_error = follow_process_second(ctx->si, &at);
@@ -704,19 +730,18 @@ const char specc_description[] SEC(".specc") =
 	"{\"record\": \"struct\", \"tag\": \"node\"},\n"
 	"{\"record\": \"struct\", \"tag\": \"part\"},\n"
 	"{\"record\": \"struct\", \"tag\": \"own\", \"size\": 16, \"align\": 8, \"members\": [[\"numbers\", {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"int\"}}, 0], [\"parts\", {\"pointer\": 1}, 64]]},\n"
-	"{\"record\": \"struct\", \"tag\": \"bits\"},\n"
 	"{\"record\": \"struct\", \"tag\": \"part\", \"size\": 16, \"align\": 8, \"members\": [[\"base\", {\"pointer\": \"void\"}, 0], [\"size\", \"unsigned long\", 64]]},\n"
 	"{\"record\": \"struct\", \"tag\": null},\n"
+	"{\"record\": \"struct\", \"tag\": \"bits\"},\n"
 	"{\"record\": \"struct\", \"tag\": null, \"size\": 4, \"align\": 4, \"members\": [[\"x\", \"short\", 0], [\"y\", \"int\", 16, 4]]},\n"
-	"{\"record\": \"struct\", \"tag\": \"bits\", \"size\": 48, \"align\": 8, \"members\": [[\"a\", \"unsigned int\", 0, 3], [\"\", \"unsigned int\", 3, 2], [\"b\", \"unsigned int\", 5, 9], [\"parts\", {\"array\": 4, \"count\": 2}, 64], [\"one\", {\"array\": 6, \"count\": 1}, 320]]}\n"
+	"{\"record\": \"struct\", \"tag\": \"bits\", \"size\": 48, \"align\": 8, \"members\": [[\"a\", \"unsigned int\", 0, 3], [\"\", \"unsigned int\", 3, 2], [\"b\", \"unsigned int\", 5, 9], [\"parts\", {\"array\": 3, \"count\": 2}, 64], [\"one\", {\"array\": 6, \"count\": 1}, 320]]}\n"
 	"],\n"
 	"\"probes\": [\n"
 	"{\"name\": \"entry\", \"kind\": \"kprobe\", \"function\": \"in_kernel\", \"symbol\": \"elements_entry\",\n"
-	"\"declaration\": {\"name\": \"in_kernel\", \"result\": \"long\", \"parameters\": [[\"node\", {\"pointer\": 0}], [\"vec\", {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}], [\"names\", {\"pointer\": {\"pointer\": \"char\"}}], [\"fds\", {\"pointer\": \"int\"}], [\"own\", 2], [\"bits\", {\"pointer\": 3}]], \"source\": \"f.h:6\"},\n"
-	"\"used\": [\"vec\", \"names\", \"fds\", \"node\", \"own\", \"bits\"],\n"
-	"\"paths\": [{\"of\": \"size\", \"argument\": \"vec\", \"path\": \"[1].size\", \"start\": {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}, \"type\": \"unsigned long\", \"through\": [{\"qualified\": [\"const\", \"__user\"], \"of\": 1}]}, {\"of\": \"text\", \"argument\": \"vec\", \"path\": \"[2].base\", \"start\": {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}, \"type\": {\"pointer\": \"void\"}, \"through\": [{\"qualified\": [\"const\", \"__user\"], \"of\": 1}]}, {\"of\": \"part\", \"argument\": \"vec\", \"path\": \"[1]\", \"start\": {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}, \"type\": {\"qualified\": [\"const\", \"__user\"], \"of\": 4}, \"through\": [{\"qualified\": [\"const\", \"__user\"], \"of\": 1}]}, {\"of\": \"first\", \"argument\": \"names\", \"path\": \"[0]\", \"start\": {\"pointer\": {\"pointer\": \"char\"}}, \"type\": {\"pointer\": \"char\"}, \"through\": [{\"pointer\": \"char\"}]}, {\"of\": \"fd\", \"argument\": \"fds\", \"path\": \"[1]\", \"start\": {\"pointer\": \"int\"}, \"type\": \"int\", \"through\": [\"int\"], \"optional\": true}, {\"of\": \"low\", \"argument\": \"node\", \"path\": \"[1].next[2].cells[3].low\", \"start\": {\"pointer\": 0}, \"type\": \"unsigned int\", \"bits\": 3, \"through\": [0, 0, {\"typedef\": \"cell\", \"of\": 5}]}, {\"of\": \"number\", \"argument\": \"node\", \"path\": \"rows[1][2]\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"through\": [0, {\"array\": \"int\", \"count\": 3}]}, {\"of\": \"deep\", \"argument\": \"node\", \"path\": \"parts[1][2].size\", \"start\": {\"pointer\": 0}, \"type\": \"unsigned long\", \"through\": [0, 1], \"optional\": true}, {\"of\": \"own\", \"argument\": \"own\", \"path\": \"[3]\", \"start\": {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"int\"}}, \"type\": {\"qualified\": [\"const\"], \"of\": \"int\"}, \"through\": [{\"qualified\": [\"const\"], \"of\": \"int\"}]}, {\"of\": \"bits\", \"argument\": \"bits\", \"path\": \"[1]\", \"start\": {\"pointer\": 3}, \"type\": 7, \"through\": [3]}, {\"of\": \"__path_0\", \"argument\": \"vec\", \"path\": \"[1].size\", \"start\": {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}, \"type\": \"unsigned long\", \"through\": [{\"qualified\": [\"const\", \"__user\"], \"of\": 1}]}, {\"of\": \"__path_1\", \"argument\": \"fds\", \"path\": \"[0]\", \"start\": {\"pointer\": \"int\"}, \"type\": \"int\", \"through\": [\"int\"]}, {\"of\": \"__path_2\", \"argument\": \"node\", \"path\": \"cells[1].id\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"through\": [0, {\"typedef\": \"cell\", \"of\": 5}]}], \"event\": \"elements_entry_event\", \"size\": 208, \"fields\": [\n"
+	"\"declaration\": {\"name\": \"in_kernel\", \"result\": \"long\", \"parameters\": [[\"node\", {\"pointer\": 0}], [\"vec\", {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}], [\"names\", {\"pointer\": {\"pointer\": \"char\"}}], [\"fds\", {\"pointer\": \"int\"}], [\"own\", 2]], \"source\": \"f.h:6\"},\n"
+	"\"used\": [\"vec\", \"names\", \"fds\", \"node\", \"own\"],\n"
+	"\"paths\": [{\"of\": \"size\", \"argument\": \"vec\", \"path\": \"[1].size\", \"start\": {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}, \"type\": \"unsigned long\", \"through\": [{\"qualified\": [\"const\", \"__user\"], \"of\": 1}]}, {\"of\": \"text\", \"argument\": \"vec\", \"path\": \"[2].base\", \"start\": {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}, \"type\": {\"pointer\": \"void\"}, \"through\": [{\"qualified\": [\"const\", \"__user\"], \"of\": 1}]}, {\"of\": \"part\", \"argument\": \"vec\", \"path\": \"[1]\", \"start\": {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}, \"type\": {\"qualified\": [\"const\", \"__user\"], \"of\": 3}, \"through\": [{\"qualified\": [\"const\", \"__user\"], \"of\": 1}]}, {\"of\": \"first\", \"argument\": \"names\", \"path\": \"[0]\", \"start\": {\"pointer\": {\"pointer\": \"char\"}}, \"type\": {\"pointer\": \"char\"}, \"through\": [{\"pointer\": \"char\"}]}, {\"of\": \"fd\", \"argument\": \"fds\", \"path\": \"[1]\", \"start\": {\"pointer\": \"int\"}, \"type\": \"int\", \"through\": [\"int\"], \"optional\": true}, {\"of\": \"low\", \"argument\": \"node\", \"path\": \"[1].next[2].cells[3].low\", \"start\": {\"pointer\": 0}, \"type\": \"unsigned int\", \"bits\": 3, \"through\": [0, 0, {\"typedef\": \"cell\", \"of\": 4}]}, {\"of\": \"number\", \"argument\": \"node\", \"path\": \"rows[1][2]\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"through\": [0, {\"array\": \"int\", \"count\": 3}]}, {\"of\": \"deep\", \"argument\": \"node\", \"path\": \"parts[1][2].size\", \"start\": {\"pointer\": 0}, \"type\": \"unsigned long\", \"through\": [0, 1], \"optional\": true}, {\"of\": \"own\", \"argument\": \"own\", \"path\": \"[3]\", \"start\": {\"pointer\": {\"qualified\": [\"const\"], \"of\": \"int\"}}, \"type\": {\"qualified\": [\"const\"], \"of\": \"int\"}, \"through\": [{\"qualified\": [\"const\"], \"of\": \"int\"}]}, {\"of\": \"__path_0\", \"argument\": \"vec\", \"path\": \"[1].size\", \"start\": {\"pointer\": {\"qualified\": [\"const\", \"__user\"], \"of\": 1}}, \"type\": \"unsigned long\", \"through\": [{\"qualified\": [\"const\", \"__user\"], \"of\": 1}]}, {\"of\": \"__path_1\", \"argument\": \"fds\", \"path\": \"[0]\", \"start\": {\"pointer\": \"int\"}, \"type\": \"int\", \"through\": [\"int\"]}, {\"of\": \"__path_2\", \"argument\": \"node\", \"path\": \"cells[1].id\", \"start\": {\"pointer\": 0}, \"type\": \"int\", \"through\": [0, {\"typedef\": \"cell\", \"of\": 4}]}], \"event\": \"elements_entry_event\", \"size\": 152, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
-	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"absent\", \"at\": 8, \"as\": \"__u64\", \"role\": \"absent\"},\n"
 	"{\"name\": \"size_error\", \"at\": 16, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"size\", \"at\": 24, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long\", \"status\": \"size_error\", \"place\": \"*rsi\"},\n"
@@ -724,7 +749,7 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"text_length\", \"at\": 36, \"as\": \"__u32\", \"role\": \"length\"},\n"
 	"{\"name\": \"text\", \"at\": 40, \"as\": \"char\", \"count\": 16, \"role\": \"value\", \"type\": {\"array\": \"char\", \"count\": 16}, \"status\": \"text_error\", \"place\": \"*rsi\", \"length\": \"text_length\"},\n"
 	"{\"name\": \"part_error\", \"at\": 56, \"as\": \"__s32\", \"role\": \"status\"},\n"
-	"{\"name\": \"part\", \"at\": 64, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": {\"qualified\": [\"const\", \"__user\"], \"of\": 4}, \"status\": \"part_error\", \"place\": \"*rsi\"},\n"
+	"{\"name\": \"part\", \"at\": 64, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": {\"qualified\": [\"const\", \"__user\"], \"of\": 3}, \"status\": \"part_error\", \"place\": \"*rsi\"},\n"
 	"{\"name\": \"first_error\", \"at\": 80, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"first_length\", \"at\": 84, \"as\": \"__u32\", \"role\": \"length\"},\n"
 	"{\"name\": \"first\", \"at\": 88, \"as\": \"char\", \"count\": 16, \"role\": \"value\", \"type\": {\"array\": \"char\", \"count\": 16}, \"status\": \"first_error\", \"place\": \"*rdx\", \"length\": \"first_length\"},\n"
@@ -737,21 +762,27 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"deep_error\", \"at\": 128, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"deep\", \"at\": 136, \"as\": \"__u64\", \"role\": \"value\", \"type\": \"unsigned long\", \"status\": \"deep_error\", \"absent\": 1, \"place\": \"*rdi\"},\n"
 	"{\"name\": \"own_error\", \"at\": 144, \"as\": \"__s32\", \"role\": \"status\"},\n"
-	"{\"name\": \"own\", \"at\": 148, \"as\": \"__s32\", \"role\": \"value\", \"type\": {\"qualified\": [\"const\"], \"of\": \"int\"}, \"status\": \"own_error\", \"place\": \"*r8:r9\"},\n"
-	"{\"name\": \"bits_error\", \"at\": 152, \"as\": \"__s32\", \"role\": \"status\"},\n"
-	"{\"name\": \"bits\", \"at\": 160, \"as\": \"__u64\", \"count\": 6, \"role\": \"value\", \"type\": 7, \"status\": \"bits_error\", \"place\": \"*sp+8\"}\n"
+	"{\"name\": \"own\", \"at\": 148, \"as\": \"__s32\", \"role\": \"value\", \"type\": {\"qualified\": [\"const\"], \"of\": \"int\"}, \"status\": \"own_error\", \"place\": \"*r8:r9\"}\n"
+	"]},\n"
+	"{\"name\": \"bits\", \"kind\": \"kprobe\", \"function\": \"of_bits\", \"symbol\": \"elements_bits\",\n"
+	"\"declaration\": {\"name\": \"of_bits\", \"result\": \"long\", \"parameters\": [[\"bits\", {\"pointer\": 5}]], \"source\": \"f.h:7\"},\n"
+	"\"used\": [\"bits\"],\n"
+	"\"paths\": [{\"of\": \"bits\", \"argument\": \"bits\", \"path\": \"[1]\", \"start\": {\"pointer\": 5}, \"type\": 7, \"through\": [5]}], \"event\": \"elements_bits_event\", \"size\": 56, \"fields\": [\n"
+	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
+	"{\"name\": \"bits_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"bits\", \"at\": 8, \"as\": \"__u64\", \"count\": 6, \"role\": \"value\", \"type\": 7, \"status\": \"bits_error\", \"place\": \"*rdi\"}\n"
 	"]},\n"
 	"{\"name\": \"process\", \"kind\": \"uprobe\", \"target\": [\"/bin/true\", \"in_process\", 0, null], \"symbol\": \"elements_process\",\n"
-	"\"declaration\": {\"name\": \"in_process\", \"result\": \"long\", \"parameters\": [[\"node\", {\"pointer\": 0}], [\"names\", {\"pointer\": {\"pointer\": \"char\"}}], [\"vec\", {\"pointer\": 1}]], \"source\": \"f.h:7\"},\n"
+	"\"declaration\": {\"name\": \"in_process\", \"result\": \"long\", \"parameters\": [[\"node\", {\"pointer\": 0}], [\"names\", {\"pointer\": {\"pointer\": \"char\"}}], [\"vec\", {\"pointer\": 1}]], \"source\": \"f.h:8\"},\n"
 	"\"used\": [\"names\", \"vec\", \"node\"], \"event\": \"elements_process_event\", \"size\": 56, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
 	"{\"name\": \"second_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"second_length\", \"at\": 8, \"as\": \"__u32\", \"role\": \"length\"},\n"
 	"{\"name\": \"second\", \"at\": 12, \"as\": \"char\", \"count\": 16, \"role\": \"value\", \"type\": {\"array\": \"char\", \"count\": 16}, \"status\": \"second_error\", \"place\": \"*rsi\", \"length\": \"second_length\"},\n"
 	"{\"name\": \"part_error\", \"at\": 28, \"as\": \"__s32\", \"role\": \"status\"},\n"
-	"{\"name\": \"part\", \"at\": 32, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 4, \"status\": \"part_error\", \"place\": \"*rdx\"},\n"
+	"{\"name\": \"part\", \"at\": 32, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 3, \"status\": \"part_error\", \"place\": \"*rdx\"},\n"
 	"{\"name\": \"low_error\", \"at\": 48, \"as\": \"__s32\", \"role\": \"status\"},\n"
 	"{\"name\": \"low\", \"at\": 52, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"status\": \"low_error\", \"place\": \"*rdi\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 702492166902280b */
+/* specc: sha256 b2150b61beb25340 */

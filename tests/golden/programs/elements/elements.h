@@ -41,21 +41,22 @@ _Static_assert(__builtin_offsetof(struct elements_bits, one) == 40, "struct elem
 /* Every event begins with the number of its probe. */
 enum elements_probe {
 	ELEMENTS_PROBE_entry = 0,
-	ELEMENTS_PROBE_process = 1,
+	ELEMENTS_PROBE_bits = 1,
+	ELEMENTS_PROBE_process = 2,
 };
 
 struct elements_entry_event {
 	__u32 probe; /* 0: entry */
-	__s32 stack_error; /* 0, or the negative errno that kept bits from being read */
+	__u8 __pad0[4];
 	__u64 absent; /* a bit per optional field: it is not there */
 	__s32 size_error; /* 0, or the negative errno that kept size from being read */
-	__u8 __pad0[4];
+	__u8 __pad1[4];
 	__u64 size; /* vec[1].size */
 	__s32 text_error; /* 0, or the negative errno that kept text from being read */
 	__u32 text_length; /* bytes, as the string is long; what does not fit is cut */
 	char text[16]; /* the string at vec[2].base */
 	__s32 part_error; /* 0, or the negative errno that kept part from being read */
-	__u8 __pad1[4];
+	__u8 __pad2[4];
 	struct elements_part part; /* vec[1] */
 	__s32 first_error; /* 0, or the negative errno that kept first from being read */
 	__u32 first_length; /* bytes, as the string is long; what does not fit is cut */
@@ -67,17 +68,13 @@ struct elements_entry_event {
 	__s32 number_error; /* 0, or the negative errno that kept number from being read */
 	__s32 number; /* node->rows[1][2] */
 	__s32 deep_error; /* 0, or the negative errno that kept deep from being read */
-	__u8 __pad2[4];
+	__u8 __pad3[4];
 	__u64 deep; /* node->parts[1][2].size */
 	__s32 own_error; /* 0, or the negative errno that kept own from being read */
 	__s32 own; /* own[3] */
-	__s32 bits_error; /* 0, or the negative errno that kept bits from being read */
-	__u8 __pad3[4];
-	struct elements_bits bits; /* bits[1] */
 };
-_Static_assert(sizeof(struct elements_entry_event) == 208, "size of struct elements_entry_event");
+_Static_assert(sizeof(struct elements_entry_event) == 152, "size of struct elements_entry_event");
 _Static_assert(offsetof(struct elements_entry_event, probe) == 0, "elements_entry_event.probe");
-_Static_assert(offsetof(struct elements_entry_event, stack_error) == 4, "elements_entry_event.stack_error");
 _Static_assert(offsetof(struct elements_entry_event, absent) == 8, "elements_entry_event.absent");
 _Static_assert(offsetof(struct elements_entry_event, size_error) == 16, "elements_entry_event.size_error");
 _Static_assert(offsetof(struct elements_entry_event, size) == 24, "elements_entry_event.size");
@@ -99,11 +96,19 @@ _Static_assert(offsetof(struct elements_entry_event, deep_error) == 128, "elemen
 _Static_assert(offsetof(struct elements_entry_event, deep) == 136, "elements_entry_event.deep");
 _Static_assert(offsetof(struct elements_entry_event, own_error) == 144, "elements_entry_event.own_error");
 _Static_assert(offsetof(struct elements_entry_event, own) == 148, "elements_entry_event.own");
-_Static_assert(offsetof(struct elements_entry_event, bits_error) == 152, "elements_entry_event.bits_error");
-_Static_assert(offsetof(struct elements_entry_event, bits) == 160, "elements_entry_event.bits");
+
+struct elements_bits_event {
+	__u32 probe; /* 1: bits */
+	__s32 bits_error; /* 0, or the negative errno that kept bits from being read */
+	struct elements_bits bits; /* bits[1] */
+};
+_Static_assert(sizeof(struct elements_bits_event) == 56, "size of struct elements_bits_event");
+_Static_assert(offsetof(struct elements_bits_event, probe) == 0, "elements_bits_event.probe");
+_Static_assert(offsetof(struct elements_bits_event, bits_error) == 4, "elements_bits_event.bits_error");
+_Static_assert(offsetof(struct elements_bits_event, bits) == 8, "elements_bits_event.bits");
 
 struct elements_process_event {
-	__u32 probe; /* 1: process */
+	__u32 probe; /* 2: process */
 	__s32 second_error; /* 0, or the negative errno that kept second from being read */
 	__u32 second_length; /* bytes, as the string is long; what does not fit is cut */
 	char second[16]; /* the string at names[1] */
@@ -123,4 +128,4 @@ _Static_assert(offsetof(struct elements_process_event, low_error) == 48, "elemen
 _Static_assert(offsetof(struct elements_process_event, low) == 52, "elements_process_event.low");
 
 #endif
-/* specc: sha256 c3135c8f2f8dc1c8 */
+/* specc: sha256 1b0ecda2b3a00c43 */

@@ -55,7 +55,7 @@ static __always_inline __s32 copy_user_string(char *to, __u32 room, __u64 from, 
 	*length = 0;
 	if (copied < 0)
 		return copied;
-	*length = copied - 1;
+	*length = copied ? copied - 1 : 0; /* of an empty string of a process Linux 6.12 copied nothing, 7.2 its NUL */
 	if (copied == room) {
 		bpf_probe_read_user(&next, 1, (const void *)(from + room - 1));
 		*length += next != 0;
@@ -89,7 +89,7 @@ static __always_inline __s32 copy_kernel_string(char *to, __u32 room, __u64 from
 	*length = 0;
 	if (copied < 0)
 		return copied;
-	*length = copied - 1;
+	*length = copied ? copied - 1 : 0; /* of an empty string of a process Linux 6.12 copied nothing, 7.2 its NUL */
 	if (copied == room) {
 		bpf_probe_read_kernel(&next, 1, (const void *)(from + room - 1));
 		*length += next != 0;
@@ -521,7 +521,7 @@ static __always_inline int follow_entry_second_exists(void)
 }
 
 /* node->next->level */
-static __always_inline __s32 follow_entry_path_0(__u64 from, __s32 *to)
+static __always_inline __s32 tested_entry_path_0(__u64 from, __s32 *to)
 {
 	struct node___specc *p1 = (void *)from;
 	struct node___specc *p2;
@@ -540,7 +540,7 @@ static __always_inline __s32 follow_entry_path_0(__u64 from, __s32 *to)
 }
 
 /* node->delta */
-static __always_inline __s32 follow_entry_path_1(__u64 from, __s32 *to)
+static __always_inline __s32 tested_entry_path_1(__u64 from, __s32 *to)
 {
 	struct node___specc *p1 = (void *)from;
 	__u64 value = 0;
@@ -555,7 +555,7 @@ static __always_inline __s32 follow_entry_path_1(__u64 from, __s32 *to)
 }
 
 /* node->state */
-static __always_inline __s32 follow_entry_path_2(__u64 from, __s32 *to)
+static __always_inline __s32 tested_entry_path_2(__u64 from, __s32 *to)
 {
 	struct node___specc *p1 = (void *)from;
 
@@ -565,7 +565,7 @@ static __always_inline __s32 follow_entry_path_2(__u64 from, __s32 *to)
 }
 
 /* node->next->uses.counter */
-static __always_inline __s32 follow_entry_path_3(__u64 from, __s32 *to)
+static __always_inline __s32 tested_entry_path_3(__u64 from, __s32 *to)
 {
 	struct node___specc *p1 = (void *)from;
 	struct node___specc *p2;
@@ -587,14 +587,15 @@ static __always_inline int fields_entry_wanted(struct pt_regs *ctx)
 
 	if (!(arg_length != (__u64)0) || failed)
 		return 0;
+
 	__s32 path_0 = 0;
-	__s32 path_0_error = follow_entry_path_0(held(ctx->di), &path_0);
+	__s32 path_0_error = tested_entry_path_0(held(ctx->di), &path_0);
 	__s32 path_1 = 0;
-	__s32 path_1_error = follow_entry_path_1(held(ctx->di), &path_1);
+	__s32 path_1_error = tested_entry_path_1(held(ctx->di), &path_1);
 	__s32 path_2 = 0;
-	__s32 path_2_error = follow_entry_path_2(held(ctx->di), &path_2);
+	__s32 path_2_error = tested_entry_path_2(held(ctx->di), &path_2);
 	__s32 path_3 = 0;
-	__s32 path_3_error = follow_entry_path_3(held(ctx->di), &path_3);
+	__s32 path_3_error = tested_entry_path_3(held(ctx->di), &path_3);
 	if (!((fail(&failed, !!path_0_error), path_0) > 3) || failed)
 		return 0;
 	if (!((fail(&failed, !!path_1_error), path_1) < ((__s32)0xffffffffffffffffULL)) || failed)
@@ -624,7 +625,7 @@ static __always_inline int fields_entry_wanted(struct pt_regs *ctx)
  * cell          *rdx
  * table         *rdi
  * second        *rdi
- * __length      rcx
+ * __arg_length  rcx
  * __path_0      *rdi
  * __path_1      *rdi
  * __path_2      *rdi
@@ -652,47 +653,48 @@ int fields_entry(struct pt_regs *ctx)
 	__builtin_memset(e->__pad3, 0, sizeof(e->__pad3));
 	__builtin_memset(e->__pad4, 0, sizeof(e->__pad4));
 	e->absent = 0;
+	__u64 word_0 = ctx->di;
 	__builtin_memset(e->name, 0, 16);
 	e->name_length = 0;
-	e->name_error = follow_entry_name(ctx->di, &at);
+	e->name_error = follow_entry_name(word_0, &at);
 	e->name_error = e->name_error ? e->name_error : copy_kernel_string(e->name, 16, at, &e->name_length);
 	e->id = 0;
-	e->id_error = follow_entry_id(ctx->di, &e->id);
+	e->id_error = follow_entry_id(word_0, &e->id);
 	__builtin_memset(e->label, 0, 12);
-	e->label_error = follow_entry_label(ctx->di, e->label);
+	e->label_error = follow_entry_label(word_0, e->label);
 	__builtin_memset(e->text, 0, 12);
 	e->text_length = 0;
-	e->text_error = follow_entry_text(ctx->di, &at);
+	e->text_error = follow_entry_text(word_0, &at);
 	e->text_error = e->text_error ? e->text_error : copy_kernel_string(e->text, 12, at, &e->text_length);
 	e->number = 0;
-	e->number_error = follow_entry_number(ctx->di, &e->number);
+	e->number_error = follow_entry_number(word_0, &e->number);
 	e->high = 0;
-	e->high_error = follow_entry_high(ctx->di, &e->high);
+	e->high_error = follow_entry_high(word_0, &e->high);
 	e->level = 0;
-	e->level_error = follow_entry_level(ctx->di, &e->level);
+	e->level_error = follow_entry_level(word_0, &e->level);
 	e->delta = 0;
-	e->delta_error = follow_entry_delta(ctx->di, &e->delta);
+	e->delta_error = follow_entry_delta(word_0, &e->delta);
 	e->state = 0;
-	e->state_error = follow_entry_state(ctx->di, &e->state);
+	e->state_error = follow_entry_state(word_0, &e->state);
 	e->uses_counter = 0;
-	e->uses_counter_error = follow_entry_uses_counter(ctx->di, &e->uses_counter);
+	e->uses_counter_error = follow_entry_uses_counter(word_0, &e->uses_counter);
 	e->uses = 0;
 	e->uses_error = follow_entry_uses(ctx->si, &e->uses);
 	e->value = 0;
-	e->value_error = follow_entry_value(ctx->di, &at);
+	e->value_error = follow_entry_value(word_0, &at);
 	e->value_error = e->value_error ? e->value_error : bpf_probe_read_kernel(&e->value, 2, (const void *)at);
 	__builtin_memset(e->buffer, 0, 32);
 	e->buffer_length = 0;
-	e->buffer_error = follow_entry_buffer(ctx->di, &at);
+	e->buffer_error = follow_entry_buffer(word_0, &at);
 	e->buffer_error = e->buffer_error ? e->buffer_error : copy_user_bytes(e->buffer, 32, at, (__u64)ctx->cx, &e->buffer_length);
 	e->cell = 0;
 	e->cell_error = follow_entry_cell(ctx->dx, &e->cell);
 	__builtin_memset(e->table, 0, 24);
-	e->table_error = follow_entry_table(ctx->di, e->table);
+	e->table_error = follow_entry_table(word_0, e->table);
 	e->second = 0;
 	if (!follow_entry_second_exists())
 		e->absent |= 0x1;
-	e->second_error = !follow_entry_second_exists() ? -2 : follow_entry_second(ctx->di, &e->second);
+	e->second_error = !follow_entry_second_exists() ? -2 : follow_entry_second(word_0, &e->second);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
@@ -725,7 +727,7 @@ static __always_inline __s32 follow_done_number(__u64 from, __s64 *to)
 }
 
 /* node->name */
-static __always_inline __s32 follow_done_path_0(__u64 from, __u64 *to)
+static __always_inline __s32 tested_done_path_0(__u64 from, __u64 *to)
 {
 	struct node___specc *p1 = (void *)from;
 
@@ -733,7 +735,7 @@ static __always_inline __s32 follow_done_path_0(__u64 from, __u64 *to)
 }
 
 /* node->parts[1].label */
-static __always_inline __s32 follow_done_path_1(__u64 from, __u64 *to)
+static __always_inline __s32 tested_done_path_1(__u64 from, __u64 *to)
 {
 	struct node___specc *p1 = (void *)from;
 
@@ -776,8 +778,12 @@ int fields_done_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct fields_done_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (fields_comm[0] || fields_by_cgroup)
+			bpf_map_delete_elem(&fields_done_calls, &frame);
 		return 0;
+	}
 	s->number = ctx->di; /* rdi */
 	s->__path_0 = ctx->di; /* rdi */
 	s->__path_1 = ctx->di; /* rdi */
@@ -818,10 +824,11 @@ static __always_inline int fields_done_wanted(const struct fields_done_entry *en
 {
 	__u64 text[10];
 	int failed = 0;
+
 	__u64 path_0 = 0;
-	__s32 path_0_error = follow_done_path_0(entry->__path_0, &path_0);
+	__s32 path_0_error = tested_done_path_0(entry->__path_0, &path_0);
 	__u64 path_1 = 0;
-	__s32 path_1_error = follow_done_path_1(entry->__path_1, &path_1);
+	__s32 path_1_error = tested_done_path_1(entry->__path_1, &path_1);
 	if (!(fail(&failed, !!path_0_error), fields_done_text_0(path_0, text, &failed)) || failed)
 		return 0;
 	if (!!(fail(&failed, !!path_1_error), fields_done_text_1(path_1, text, &failed)) || failed)
@@ -837,8 +844,12 @@ int fields_done(struct pt_regs *ctx)
 	const struct fields_done_entry *entry;
 	struct fields_done_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (fields_comm[0] || fields_by_cgroup)
+			bpf_map_delete_elem(&fields_done_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&fields_done_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -897,10 +908,11 @@ static __always_inline int fields_done_trampoline_wanted(const __u64 *ctx)
 {
 	__u64 text[10];
 	int failed = 0;
+
 	__u64 path_0 = 0;
-	__s32 path_0_error = follow_done_path_0(held(ctx[0]), &path_0);
+	__s32 path_0_error = tested_done_path_0(held(ctx[0]), &path_0);
 	__u64 path_1 = 0;
-	__s32 path_1_error = follow_done_path_1(held(ctx[0]), &path_1);
+	__s32 path_1_error = tested_done_path_1(held(ctx[0]), &path_1);
 	if (!(fail(&failed, !!path_0_error), fields_done_trampoline_text_0(path_0, text, &failed)) || failed)
 		return 0;
 	if (!!(fail(&failed, !!path_1_error), fields_done_trampoline_text_1(path_1, text, &failed)) || failed)
@@ -1030,7 +1042,7 @@ static __always_inline __s32 follow_process_level(__u64 from, __u32 *to)
 }
 
 /* return->next */
-static __always_inline __s32 follow_process_path_0(__u64 from, __u64 *to)
+static __always_inline __s32 tested_process_path_0(__u64 from, __u64 *to)
 {
 	__u64 p1 = from;
 
@@ -1038,7 +1050,7 @@ static __always_inline __s32 follow_process_path_0(__u64 from, __u64 *to)
 }
 
 /* return->level */
-static __always_inline __s32 follow_process_path_1(__u64 from, __s32 *to)
+static __always_inline __s32 tested_process_path_1(__u64 from, __s32 *to)
 {
 	__u64 p1 = from;
 	__u64 value = 0;
@@ -1087,8 +1099,12 @@ int fields_process_entry(struct pt_regs *ctx)
 	struct fields_process_entry saved, *s = &saved;
 
 	keep_own_stack(ctx);
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (fields_comm[0] || fields_by_cgroup)
+			bpf_map_delete_elem(&fields_process_calls, &frame);
 		return 0;
+	}
 	s->name = ctx->di; /* rdi */
 	s->label = ctx->di; /* rdi */
 	s->delta = ctx->di; /* rdi */
@@ -1100,10 +1116,11 @@ int fields_process_entry(struct pt_regs *ctx)
 static __always_inline int fields_process_wanted(struct pt_regs *ctx)
 {
 	int failed = 0;
+
 	__u64 path_0 = 0;
-	__s32 path_0_error = follow_process_path_0(held(ctx->ax), &path_0);
+	__s32 path_0_error = tested_process_path_0(held(ctx->ax), &path_0);
 	__s32 path_1 = 0;
-	__s32 path_1_error = follow_process_path_1(held(ctx->ax), &path_1);
+	__s32 path_1_error = tested_process_path_1(held(ctx->ax), &path_1);
 	if (!(((fail(&failed, !!path_0_error), path_0) == ((__u64)0x0ULL)) || ((fail(&failed, !!path_1_error), path_1) & 1)) || failed)
 		return 0;
 	return 1;
@@ -1119,8 +1136,12 @@ int fields_process(struct pt_regs *ctx)
 	struct fields_process_event *e;
 
 	keep_own_stack(ctx);
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (fields_comm[0] || fields_by_cgroup)
+			bpf_map_delete_elem(&fields_process_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&fields_process_calls, &frame);
 	if (!entry) {
 		miss(2); /* entered before the probe was there, or while it could not run */
@@ -1137,6 +1158,7 @@ int fields_process(struct pt_regs *ctx)
 		return 0;
 	}
 	e->probe = 2;
+	__u64 word_0 = ctx->ax;
 	__builtin_memset(e->name, 0, 16);
 	e->name_length = 0;
 	e->name_error = follow_process_name(entry->name, &at);
@@ -1146,9 +1168,9 @@ int fields_process(struct pt_regs *ctx)
 	e->delta = 0;
 	e->delta_error = follow_process_delta(entry->delta, &e->delta);
 	e->weight = 0;
-	e->weight_error = follow_process_weight(ctx->ax, &e->weight);
+	e->weight_error = follow_process_weight(word_0, &e->weight);
 	e->level = 0;
-	e->level_error = follow_process_level(ctx->ax, &e->level);
+	e->level_error = follow_process_level(word_0, &e->level);
 	bpf_map_delete_elem(&fields_process_calls, &frame);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
@@ -1238,4 +1260,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"level\", \"at\": 68, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"status\": \"level_error\", \"place\": \"*rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 57f2a81b05650a2b */
+/* specc: sha256 84815eaaf3b496a0 */

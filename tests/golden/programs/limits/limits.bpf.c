@@ -129,40 +129,46 @@ struct specc_frame {
 	__u64 sp;
 };
 
-/* Events by probe and span of time, for limits. Spans that are over give way to those that come. */
-struct specc_span {
-	__u64 probe;
-	__u64 number;
-};
-
+/* Events of entry by span of time, for its limit. Spans that are over give way to those that come: one that is not
+ * over is the last that came, since other probes have maps of their own.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
-	__type(key, struct specc_span);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
 	__type(value, __u64);
-} limits_spans SEC(".maps");
+} limits_entry_spans SEC(".maps");
+
+/* Events of done by span of time, for its limit. Spans that are over give way to those that come: one that is not
+ * over is the last that came, since other probes have maps of their own.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, __u64);
+} limits_done_spans SEC(".maps");
 
 /* Whether `most` events of the probe came in this span of so many ns, on all processors. None is let pass that would be
  * one too many: what a processor reads, after it counted itself, is never less than its own number.
  */
-static __always_inline int beyond(__u64 probe, __u64 ns, __u64 most)
+static __always_inline int beyond(void *spans, __u32 probe, __u64 ns, __u64 most)
 {
 	struct specc_counts *counts;
-	struct specc_span span = {probe, bpf_ktime_get_ns() / ns};
-	volatile __u64 *taken = bpf_map_lookup_elem(&limits_spans, &span);
+	__u64 span = bpf_ktime_get_ns() / ns;
+	volatile __u64 *taken = bpf_map_lookup_elem(spans, &span);
 	__u64 none = 0;
-	__u32 index = probe;
 
 	if (!taken) {
-		bpf_map_update_elem(&limits_spans, &span, &none, BPF_NOEXIST);
-		taken = bpf_map_lookup_elem(&limits_spans, &span);
+		bpf_map_update_elem(spans, &span, &none, BPF_NOEXIST);
+		taken = bpf_map_lookup_elem(spans, &span);
 	}
 	if (taken && *taken < most) {
 		count(taken);
 		if (*taken <= most)
 			return 0;
 	}
-	counts = bpf_map_lookup_elem(&limits_lost, &index);
+	counts = bpf_map_lookup_elem(&limits_lost, &probe);
 	if (counts)
 		count(&counts->limited);
 	return 1;
@@ -192,7 +198,7 @@ int limits_entry(struct pt_regs *ctx)
 		return 0;
 	if (bpf_get_prandom_u32() % 1000) /* sample: 1/1000 */
 		return 0;
-	if (beyond(0, 60000000000ULL, 5)) /* limit: 5/m */
+	if (beyond(&limits_entry_spans, 0, 60000000000ULL, 5)) /* limit: 5/m */
 		return 0;
 	e = bpf_ringbuf_reserve(&limits_events, sizeof(*e), 0);
 	if (!e) {
@@ -238,7 +244,7 @@ struct {
  * declared in the spec
  * a             rdi
  * return_value  rax
- * __return      rax
+ * __arg_return  rax
  */
 SEC("kprobe/in_kernel")
 int limits_done_entry(struct pt_regs *ctx)
@@ -246,8 +252,12 @@ int limits_done_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct limits_done_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (limits_comm[0] || limits_by_cgroup)
+			bpf_map_delete_elem(&limits_done_calls, &frame);
 		return 0;
+	}
 	s->a = ctx->di; /* rdi */
 	bpf_map_update_elem(&limits_done_calls, &frame, s, BPF_ANY);
 	return 0;
@@ -261,6 +271,7 @@ static __always_inline int limits_done_wanted(struct pt_regs *ctx)
 
 	if (!(arg_return < (__s64)0) || failed)
 		return 0;
+
 	return 1;
 }
 
@@ -273,8 +284,12 @@ int limits_done(struct pt_regs *ctx)
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct limits_done_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (limits_comm[0] || limits_by_cgroup)
+			bpf_map_delete_elem(&limits_done_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&limits_done_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -288,7 +303,7 @@ int limits_done(struct pt_regs *ctx)
 		bpf_map_delete_elem(&limits_done_calls, &frame);
 		return 0;
 	}
-	if (beyond(1, 1000000000ULL, 1)) { /* limit: 1/s */
+	if (beyond(&limits_done_spans, 1, 1000000000ULL, 1)) { /* limit: 1/s */
 		bpf_map_delete_elem(&limits_done_calls, &frame);
 		return 0;
 	}
@@ -333,4 +348,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 16, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 196c32f0245be5a8 */
+/* specc: sha256 7af50ff4b994618d */

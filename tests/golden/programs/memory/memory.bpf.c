@@ -54,7 +54,7 @@ static __always_inline __s32 copy_user_string(char *to, __u32 room, __u64 from, 
 	*length = 0;
 	if (copied < 0)
 		return copied;
-	*length = copied - 1;
+	*length = copied ? copied - 1 : 0; /* of an empty string of a process Linux 6.12 copied nothing, 7.2 its NUL */
 	if (copied == room) {
 		bpf_probe_read_user(&next, 1, (const void *)(from + room - 1));
 		*length += next != 0;
@@ -88,7 +88,7 @@ static __always_inline __s32 copy_kernel_string(char *to, __u32 room, __u64 from
 	*length = 0;
 	if (copied < 0)
 		return copied;
-	*length = copied - 1;
+	*length = copied ? copied - 1 : 0; /* of an empty string of a process Linux 6.12 copied nothing, 7.2 its NUL */
 	if (copied == room) {
 		bpf_probe_read_kernel(&next, 1, (const void *)(from + room - 1));
 		*length += next != 0;
@@ -238,13 +238,13 @@ _Static_assert(__builtin_offsetof(struct memory_entry_event, gone) == 416, "memo
 /* long in_kernel(const __user char *name, void *data, size_t count, const long *number,
  *     char *text);
  * declared in the spec
- * name     *rdi
- * data     *rsi
- * head     *rsi
- * number   *rcx
- * text     *r8
- * gone     absent  in_kernel has no argument `gone`
- * __count  rdx
+ * name         *rdi
+ * data         *rsi
+ * head         *rsi
+ * number       *rcx
+ * text         *r8
+ * gone         absent  in_kernel has no argument `gone`
+ * __arg_count  rdx
  */
 SEC("kprobe/in_kernel")
 int memory_entry(struct pt_regs *ctx)
@@ -261,12 +261,13 @@ int memory_entry(struct pt_regs *ctx)
 	e->probe = 0;
 	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
 	e->absent = 2;
+	__u64 word_0 = ctx->si;
 	__builtin_memset(e->name, 0, 32);
 	e->name_error = copy_user_string(e->name, 32, ctx->di, &e->name_length);
 	__builtin_memset(e->data, 0, 16);
-	e->data_error = copy_kernel_bytes(e->data, 16, ctx->si, (__u64)ctx->dx, &e->data_length);
+	e->data_error = copy_kernel_bytes(e->data, 16, word_0, (__u64)ctx->dx, &e->data_length);
 	bpf_probe_read_kernel(e->head, 100, 0); /* which fails, and leaves zeros */
-	e->head_error = copy_user_bytes(e->head, 100, ctx->si, 100, &e->head_length);
+	e->head_error = copy_user_bytes(e->head, 100, word_0, 100, &e->head_length);
 	e->number_error = bpf_probe_read_kernel(&e->number, 8, (const void *)ctx->cx);
 	bpf_probe_read_kernel(e->text, 200, 0); /* which fails, and leaves zeros */
 	e->text_error = copy_kernel_string(e->text, 200, ctx->r8, &e->text_length);
@@ -322,7 +323,7 @@ struct {
  * number        *rcx
  * count         rdx
  * return_value  rax
- * __return      rax
+ * __arg_return  rax
  */
 SEC("kprobe/in_kernel")
 int memory_done_entry(struct pt_regs *ctx)
@@ -330,8 +331,12 @@ int memory_done_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct memory_done_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (memory_comm[0] || memory_by_cgroup)
+			bpf_map_delete_elem(&memory_done_calls, &frame);
 		return 0;
+	}
 	s->data = ctx->si; /* rsi */
 	s->number = ctx->cx; /* rcx */
 	s->count = ctx->dx; /* rdx */
@@ -347,8 +352,12 @@ int memory_done(struct pt_regs *ctx)
 	const struct memory_done_entry *entry;
 	struct memory_done_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (memory_comm[0] || memory_by_cgroup)
+			bpf_map_delete_elem(&memory_done_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&memory_done_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -378,7 +387,7 @@ int memory_done(struct pt_regs *ctx)
  * number        *ctx[3]
  * count         ctx[2]
  * return_value  ctx[5]
- * __return      ctx[5]
+ * __arg_return  ctx[5]
  */
 SEC("?fexit/in_kernel")
 int memory_done_trampoline(const __u64 *ctx)
@@ -448,8 +457,12 @@ int memory_timed_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct memory_timed_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (memory_comm[0] || memory_by_cgroup)
+			bpf_map_delete_elem(&memory_timed_calls, &frame);
 		return 0;
+	}
 	s->name = ctx->di; /* rdi */
 	s->__entered = bpf_ktime_get_ns();
 	bpf_map_update_elem(&memory_timed_calls, &frame, s, BPF_ANY);
@@ -465,8 +478,12 @@ int memory_timed(struct pt_regs *ctx)
 	__u64 now = bpf_ktime_get_ns();
 	struct memory_timed_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (memory_comm[0] || memory_by_cgroup)
+			bpf_map_delete_elem(&memory_timed_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&memory_timed_calls, &frame);
 	if (!entry) {
 		miss(2); /* entered before the probe was there, or while it could not run */
@@ -544,4 +561,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"name\", \"at\": 24, \"as\": \"char\", \"count\": 16, \"role\": \"value\", \"type\": {\"array\": \"char\", \"count\": 16}, \"status\": \"name_error\", \"place\": \"*rdi\", \"length\": \"name_length\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 bd8ad73f97810bbc */
+/* specc: sha256 94dbeb2c08fa1a48 */

@@ -309,8 +309,12 @@ int names_was_set_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct names_was_set_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (names_comm[0] || names_by_cgroup)
+			bpf_map_delete_elem(&names_was_set_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->flags = (__u32)ctx->dx; /* rdx */
 	s->__entered = bpf_ktime_get_ns();
@@ -328,8 +332,12 @@ int names_was_set(struct pt_regs *ctx)
 	__u64 now = bpf_ktime_get_ns();
 	struct names_was_set_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (names_comm[0] || names_by_cgroup)
+			bpf_map_delete_elem(&names_was_set_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&names_was_set_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -407,4 +415,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"state_after\", \"at\": 28, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rax\", \"names\": 0}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 78ece64c9a503873 */
+/* specc: sha256 47dfab8b686284a5 */

@@ -208,8 +208,12 @@ int perf_f_done_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct perf_f_done_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (perf_comm[0] || perf_by_cgroup)
+			bpf_map_delete_elem(&perf_f_done_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->a = (__s32)ctx->di; /* rdi */
 	bpf_map_update_elem(&perf_f_done_calls, &frame, s, BPF_ANY);
@@ -224,8 +228,12 @@ int perf_f_done(struct pt_regs *ctx)
 	const struct perf_f_done_entry *entry;
 	struct perf_f_done_event event, *e = &event;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (perf_comm[0] || perf_by_cgroup)
+			bpf_map_delete_elem(&perf_f_done_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&perf_f_done_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -274,4 +282,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 36, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 b31f03dc0702fe66 */
+/* specc: sha256 d11e09ea3ec00063 */

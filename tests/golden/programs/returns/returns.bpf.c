@@ -233,8 +233,12 @@ int returns_entry_arguments_entry(struct pt_regs *ctx)
 	struct returns_entry_arguments_entry saved, *s = &saved;
 	__u64 stack[3];
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (returns_comm[0] || returns_by_cgroup)
+			bpf_map_delete_elem(&returns_entry_arguments_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->stack_error = bpf_probe_read_kernel(stack, 24, (const void *)(ctx->sp + 8));
 	s->a = (__s32)ctx->di; /* rdi */
@@ -255,8 +259,12 @@ int returns_entry_arguments(struct pt_regs *ctx)
 	__u64 user = bpf_get_current_uid_gid();
 	struct returns_entry_arguments_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (returns_comm[0] || returns_by_cgroup)
+			bpf_map_delete_elem(&returns_entry_arguments_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&returns_entry_arguments_calls, &frame);
 	if (!entry) {
 		miss(0); /* entered before the probe was there, or while it could not run */
@@ -440,8 +448,12 @@ int returns_in_memory_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct returns_in_memory_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (returns_comm[0] || returns_by_cgroup)
+			bpf_map_delete_elem(&returns_in_memory_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->x = (__s32)ctx->si; /* rsi */
 	bpf_map_update_elem(&returns_in_memory_calls, &frame, s, BPF_ANY);
@@ -458,8 +470,12 @@ int returns_in_memory(struct pt_regs *ctx)
 	__u64 user = bpf_get_current_uid_gid();
 	struct returns_in_memory_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (returns_comm[0] || returns_by_cgroup)
+			bpf_map_delete_elem(&returns_in_memory_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&returns_in_memory_calls, &frame);
 	if (!entry) {
 		miss(3); /* entered before the probe was there, or while it could not run */
@@ -626,7 +642,7 @@ static __always_inline __s32 follow_from_memory_last(__u64 from, __s64 *to)
 }
 
 /* return->v[1] */
-static __always_inline __s32 follow_from_memory_path_0(__u64 from, __s64 *to)
+static __always_inline __s32 tested_from_memory_path_0(__u64 from, __s64 *to)
 {
 	struct big___specc *p1 = (void *)from;
 
@@ -646,8 +662,9 @@ static __always_inline __s32 follow_from_memory_path_0(__u64 from, __s64 *to)
 static __always_inline int returns_from_memory_wanted(struct pt_regs *ctx)
 {
 	int failed = 0;
+
 	__s64 path_0 = 0;
-	__s32 path_0_error = follow_from_memory_path_0(held(ctx->ax), &path_0);
+	__s32 path_0_error = tested_from_memory_path_0(held(ctx->ax), &path_0);
 	if (!((fail(&failed, !!path_0_error), path_0) > (__s64)0) || failed)
 		return 0;
 	return 1;
@@ -677,10 +694,11 @@ int returns_from_memory(struct pt_regs *ctx)
 	e->gid = user >> 32;
 	__builtin_memset(e->comm, 0, sizeof(e->comm)); /* Linux 5.19 to 6.4 leave what follows the name as it was */
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	__u64 word_0 = ctx->ax;
 	e->c = 0;
-	e->c_error = follow_from_memory_c(ctx->ax, &e->c);
+	e->c_error = follow_from_memory_c(word_0, &e->c);
 	e->last = 0;
-	e->last_error = follow_from_memory_last(ctx->ax, &e->last);
+	e->last_error = follow_from_memory_last(word_0, &e->last);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
@@ -783,4 +801,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"last\", \"at\": 48, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"status\": \"last_error\", \"place\": \"*rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 dc1fd8e7c12484a5 */
+/* specc: sha256 6559df0420d3767d */

@@ -305,7 +305,7 @@ struct {
  * declared in the spec
  * count         rdx
  * return_value  rax
- * __return      rax
+ * __arg_return  rax
  */
 SEC("kprobe/vfs_write")
 int stacks_written_entry(struct pt_regs *ctx)
@@ -313,8 +313,12 @@ int stacks_written_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct stacks_written_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (stacks_comm[0] || stacks_by_cgroup)
+			bpf_map_delete_elem(&stacks_written_calls, &frame);
 		return 0;
+	}
 	s->count = ctx->dx; /* rdx */
 	bpf_map_update_elem(&stacks_written_calls, &frame, s, BPF_ANY);
 	return 0;
@@ -328,6 +332,7 @@ static __always_inline int stacks_written_wanted(struct pt_regs *ctx)
 
 	if (!(arg_return < (__s64)0) || failed)
 		return 0;
+
 	return 1;
 }
 
@@ -340,8 +345,12 @@ int stacks_written(struct pt_regs *ctx)
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct stacks_written_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (stacks_comm[0] || stacks_by_cgroup)
+			bpf_map_delete_elem(&stacks_written_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&stacks_written_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -559,4 +568,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"user_stack\", \"at\": 28, \"as\": \"__u32\", \"role\": \"stack\", \"status\": \"user_stack_error\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 f5887700f249fb87 */
+/* specc: sha256 6c51adea5002f2f3 */

@@ -218,8 +218,12 @@ int syscalls_pread64_entry(struct pt_regs *ctx)
 	struct syscalls_pread64_entry saved, *s = &saved;
 	__u64 registers[8];
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (syscalls_comm[0] || syscalls_by_cgroup)
+			bpf_map_delete_elem(&syscalls_pread64_calls, &frame);
 		return 0;
+	}
 	s->registers_error = bpf_probe_read_kernel(registers, 64, (const void *)(ctx->di + 56));
 	s->fd = (__s32)registers[7]; /* rdi of the process */
 	s->pos = registers[0]; /* r10 of the process */
@@ -235,8 +239,12 @@ int syscalls_pread64(struct pt_regs *ctx)
 	const struct syscalls_pread64_entry *entry;
 	struct syscalls_pread64_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (syscalls_comm[0] || syscalls_by_cgroup)
+			bpf_map_delete_elem(&syscalls_pread64_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&syscalls_pread64_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -370,4 +378,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 8, \"as\": \"__s64\", \"role\": \"value\", \"type\": \"long\", \"key\": \"return\", \"place\": \"rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 905c2e278ce6f400 */
+/* specc: sha256 a8af22bb614c256b */

@@ -42,7 +42,7 @@ static __always_inline __s32 copy_kernel_string(char *to, __u32 room, __u64 from
 	*length = 0;
 	if (copied < 0)
 		return copied;
-	*length = copied - 1;
+	*length = copied ? copied - 1 : 0; /* of an empty string of a process Linux 6.12 copied nothing, 7.2 its NUL */
 	if (copied == room) {
 		bpf_probe_read_kernel(&next, 1, (const void *)(from + room - 1));
 		*length += next != 0;
@@ -167,13 +167,14 @@ static __always_inline int tracepoints_failed_wanted(const __u64 *ctx)
 
 	if (!(arg_ret >= (__s64)((__s32)0xfffffffffffff001ULL)) || failed)
 		return 0;
+
 	return 1;
 }
 
 /* void sys_exit(struct pt_regs *regs, long ret);
  * declared in the spec
- * ret    ctx[1]
- * __ret  ctx[1]
+ * ret        ctx[1]
+ * __arg_ret  ctx[1]
  */
 SEC("tp_btf/sys_exit")
 int tracepoints_failed(const __u64 *ctx)
@@ -240,22 +241,23 @@ static __always_inline int tracepoints_narrow_wanted(const __u64 *ctx)
 
 	if (!arg_c || failed)
 		return 0;
+
 	return 1;
 }
 
 /* void f(signed char a, unsigned short b, _Bool c, enum color color, struct word word,
  *     union state state, int *number, const char *text);
  * declared in the spec
- * a       ctx[0]
- * b       ctx[1]
- * c       ctx[2]
- * color   ctx[3]
- * word    ctx[4]
- * state   ctx[5]
- * number  ctx[6]
- * text    *ctx[7]
- * __b     ctx[1]
- * __c     ctx[2]
+ * a        ctx[0]
+ * b        ctx[1]
+ * c        ctx[2]
+ * color    ctx[3]
+ * word     ctx[4]
+ * state    ctx[5]
+ * number   ctx[6]
+ * text     *ctx[7]
+ * __arg_b  ctx[1]
+ * __arg_c  ctx[2]
  */
 SEC("tp_btf/f")
 int tracepoints_narrow(const __u64 *ctx)
@@ -334,4 +336,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"text\", \"at\": 56, \"as\": \"char\", \"count\": 16, \"role\": \"value\", \"type\": {\"array\": \"char\", \"count\": 16}, \"status\": \"text_error\", \"place\": \"*ctx[7]\", \"length\": \"text_length\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 83ffb62b771ff668 */
+/* specc: sha256 2ebd548a60034a7f */

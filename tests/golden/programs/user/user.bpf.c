@@ -296,8 +296,12 @@ int user_one_process_entry(struct pt_regs *ctx)
 	__u64 stack[1];
 
 	keep_own_stack(ctx);
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (user_comm[0] || user_by_cgroup)
+			bpf_map_delete_elem(&user_one_process_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->stack_error = bpf_probe_read_user(stack, 8, (const void *)(ctx->sp + 8));
 	s->g = (__s8)stack[0]; /* sp+8 */
@@ -314,8 +318,12 @@ int user_one_process(struct pt_regs *ctx)
 	struct user_one_process_event *e;
 
 	keep_own_stack(ctx);
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (user_comm[0] || user_by_cgroup)
+			bpf_map_delete_elem(&user_one_process_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&user_one_process_calls, &frame);
 	if (!entry) {
 		miss(3); /* entered before the probe was there, or while it could not run */
@@ -467,4 +475,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"n\", \"at\": 16, \"as\": \"__s32\", \"role\": \"value\", \"type\": \"int\", \"place\": \"rdi\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 427ad51fd68998af */
+/* specc: sha256 f9dbff7f97ffed32 */

@@ -227,6 +227,7 @@ static __always_inline int where_entry_wanted(struct pt_regs *ctx)
 	if (!(arg_file != ((__u64)0x0ULL)) || failed)
 		return 0;
 	t->stack_error = bpf_probe_read_kernel(stack, 16, (const void *)(ctx->sp + 8));
+
 	__u64 arg_name = held(ctx->si);
 	__s64 arg_last = held(stack[1]);
 	__u32 arg_flags = held(stack[0]);
@@ -240,12 +241,12 @@ static __always_inline int where_entry_wanted(struct pt_regs *ctx)
 /* long in_kernel(struct file *file, const __user char *name, int count, unsigned char kind,
  *     enum color color, long offset, unsigned int flags, long last);
  * declared in f.h:3
- * count    rdx
- * __name   rsi
- * __last   sp+16  the 6 general registers are taken
- * __flags  sp+8   the 6 general registers are taken
- * __kind   rcx
- * __file   rdi
+ * count        rdx
+ * __arg_name   rsi
+ * __arg_last   sp+16  the 6 general registers are taken
+ * __arg_flags  sp+8   the 6 general registers are taken
+ * __arg_kind   rcx
+ * __arg_file   rdi
  */
 SEC("kprobe/in_kernel")
 int where_entry(struct pt_regs *ctx)
@@ -284,12 +285,12 @@ _Static_assert(__builtin_offsetof(struct where_done_event, return_value) == 16, 
 
 struct where_done_entry {
 	__s64 offset; /* long offset */
-	__u32 __color; /* enum color color */
+	__u32 __arg_color; /* enum color color */
 	__u8 __pad0[4];
 };
 _Static_assert(sizeof(struct where_done_entry) == 16, "size of struct where_done_entry");
 _Static_assert(__builtin_offsetof(struct where_done_entry, offset) == 0, "where_done_entry.offset");
-_Static_assert(__builtin_offsetof(struct where_done_entry, __color) == 8, "where_done_entry.__color");
+_Static_assert(__builtin_offsetof(struct where_done_entry, __arg_color) == 8, "where_done_entry.__arg_color");
 
 /* What a call was given, until it returns: by thread and by its frame, so that neither recursion nor another thread
  * finds the wrong one. The oldest give way when calls never return.
@@ -306,8 +307,8 @@ struct {
  * declared in f.h:3
  * offset        r9
  * return_value  rax
- * __return      rax
- * __color       r8
+ * __arg_return  rax
+ * __arg_color   r8
  */
 SEC("kprobe/in_kernel")
 int where_done_entry(struct pt_regs *ctx)
@@ -315,11 +316,15 @@ int where_done_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct where_done_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (where_comm[0] || where_by_cgroup)
+			bpf_map_delete_elem(&where_done_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->offset = ctx->r9; /* r9 */
-	s->__color = (__u32)ctx->r8; /* r8 */
+	s->__arg_color = (__u32)ctx->r8; /* r8 */
 	bpf_map_update_elem(&where_done_calls, &frame, s, BPF_ANY);
 	return 0;
 }
@@ -339,7 +344,7 @@ static __always_inline int where_done_wanted(struct pt_regs *ctx, const struct w
 	int failed = 0;
 	__u32 own_uid = user;
 	__s64 arg_return = held(ctx->ax);
-	__u32 arg_color = entry->__color;
+	__u32 arg_color = entry->__arg_color;
 
 	if (!(arg_return < (__s64)0) || failed)
 		return 0;
@@ -349,6 +354,7 @@ static __always_inline int where_done_wanted(struct pt_regs *ctx, const struct w
 
 	if (!(where_done_text_0(text, &failed) || (own_uid == (__u32)0)) || failed)
 		return 0;
+
 	return 1;
 }
 
@@ -361,8 +367,12 @@ int where_done(struct pt_regs *ctx)
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct where_done_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (where_comm[0] || where_by_cgroup)
+			bpf_map_delete_elem(&where_done_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&where_done_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -413,6 +423,7 @@ static __always_inline int where_done_trampoline_wanted(const __u64 *ctx)
 
 	if (!(where_done_trampoline_text_0(text, &failed) || (own_uid == (__u32)0)) || failed)
 		return 0;
+
 	return 1;
 }
 
@@ -421,8 +432,8 @@ static __always_inline int where_done_trampoline_wanted(const __u64 *ctx)
  * declared in f.h:3
  * offset        ctx[5]
  * return_value  ctx[8]
- * __return      ctx[8]
- * __color       ctx[4]
+ * __arg_return  ctx[8]
+ * __arg_color   ctx[4]
  */
 SEC("?fexit/in_kernel")
 int where_done_trampoline(const __u64 *ctx)
@@ -488,8 +499,12 @@ int where_timed_entry(struct pt_regs *ctx)
 	struct specc_frame frame = {bpf_get_current_pid_tgid(), ctx->sp};
 	struct where_timed_entry saved, *s = &saved;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (where_comm[0] || where_by_cgroup)
+			bpf_map_delete_elem(&where_timed_calls, &frame);
 		return 0;
+	}
 	__builtin_memset(s->__pad0, 0, sizeof(s->__pad0));
 	s->count = (__s32)ctx->dx; /* rdx */
 	s->__entered = bpf_ktime_get_ns();
@@ -507,6 +522,7 @@ static __always_inline int where_timed_wanted(const struct where_timed_entry *en
 
 	if (!(arg_latency >= (__u64)1000000) || failed)
 		return 0;
+
 	if (!((fail(&failed, !!own_ppid_error), own_ppid) != (__u32)1) || failed)
 		return 0;
 	return 1;
@@ -522,8 +538,12 @@ int where_timed(struct pt_regs *ctx)
 	__u64 now = bpf_ktime_get_ns();
 	struct where_timed_event *e;
 
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (where_comm[0] || where_by_cgroup)
+			bpf_map_delete_elem(&where_timed_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&where_timed_calls, &frame);
 	if (!entry) {
 		miss(2); /* entered before the probe was there, or while it could not run */
@@ -569,6 +589,7 @@ static __always_inline int where_call_wanted(struct pt_regs *ctx)
 	} read, *t = &read;
 	int failed = 0;
 	t->registers_error = bpf_probe_read_kernel(registers, 8, (const void *)(ctx->di + 96));
+
 	__u64 arg_count = held(registers[0]);
 	if (!((fail(&failed, !!t->registers_error), arg_count) > (__u64)4096) || failed)
 		return 0;
@@ -577,8 +598,8 @@ static __always_inline int where_call_wanted(struct pt_regs *ctx)
 
 /* long read(unsigned int fd, char *buf, unsigned long count);
  * declared in the spec
- * fd       rdi of the process
- * __count  rdx of the process
+ * fd           rdi of the process
+ * __arg_count  rdx of the process
  */
 SEC("ksyscall/read")
 int where_call(struct pt_regs *ctx)
@@ -647,4 +668,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"fd\", \"at\": 12, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"status\": \"registers_error\", \"place\": \"rdi of the process\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 e6b8e6a6416ecf90 */
+/* specc: sha256 9d9132fa458d9ce5 */

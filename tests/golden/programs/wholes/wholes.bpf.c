@@ -412,6 +412,7 @@ int wholes_entry(struct pt_regs *ctx)
 	__builtin_memset(e->__pad5, 0, sizeof(e->__pad5));
 	__builtin_memset(e->__pad6, 0, sizeof(e->__pad6));
 	e->absent = 0;
+	__u64 word_0 = ctx->si;
 	__builtin_memset(e->inner, 0, 16);
 	if (!follow_entry_inner_exists())
 		e->absent |= 0x1;
@@ -420,16 +421,16 @@ int wholes_entry(struct pt_regs *ctx)
 	__builtin_memset(e->uses, 0, 8);
 	e->uses_error = follow_entry_uses(ctx->dx, e->uses);
 	__builtin_memset(e->in_node, 0, 16);
-	e->in_node_error = follow_entry_in_node(ctx->si, e->in_node);
+	e->in_node_error = follow_entry_in_node(word_0, e->in_node);
 	e->in_node[0] &= 0xff; /* the rest is padding */
 	__builtin_memset(e->either, 0, 16);
-	e->either_error = follow_entry_either(ctx->si, e->either);
+	e->either_error = follow_entry_either(word_0, e->either);
 	e->either[1] &= 0xffffffffff; /* the rest is padding */
 	__builtin_memset(e->part, 0, 8);
-	e->part_error = follow_entry_part(ctx->si, e->part);
+	e->part_error = follow_entry_part(word_0, e->part);
 	e->part[0] &= 0xffffffffffffff; /* the rest is padding */
 	__builtin_memset(e->second, 0, 16);
-	e->second_error = follow_entry_second(ctx->si, e->second);
+	e->second_error = follow_entry_second(word_0, e->second);
 	e->second[0] &= 0xff; /* the rest is padding */
 	bpf_ringbuf_submit(e, 0);
 	return 0;
@@ -535,8 +536,12 @@ int wholes_process_entry(struct pt_regs *ctx)
 	struct wholes_process_entry saved, *s = &saved;
 
 	keep_own_stack(ctx);
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (wholes_comm[0] || wholes_by_cgroup)
+			bpf_map_delete_elem(&wholes_process_calls, &frame);
 		return 0;
+	}
 	s->node = ctx->di; /* rdi */
 	s->next = ctx->si; /* rsi */
 	s->second = ctx->si; /* rsi */
@@ -553,8 +558,12 @@ int wholes_process(struct pt_regs *ctx)
 	struct wholes_process_event *e;
 
 	keep_own_stack(ctx);
-	if (unwanted())
+	if (unwanted()) {
+		/* Tasks change their names and cgroups in a call: what was saved then is not for a later call with this frame. */
+		if (wholes_comm[0] || wholes_by_cgroup)
+			bpf_map_delete_elem(&wholes_process_calls, &frame);
 		return 0;
+	}
 	entry = bpf_map_lookup_elem(&wholes_process_calls, &frame);
 	if (!entry) {
 		miss(1); /* entered before the probe was there, or while it could not run */
@@ -649,4 +658,4 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"return_value\", \"at\": 208, \"as\": \"__u64\", \"count\": 1, \"role\": \"value\", \"type\": 13, \"status\": \"return_value_error\", \"key\": \"return\", \"place\": \"*rax\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 06b654ad9b45af9e */
+/* specc: sha256 aae553f6a300d4ce */
