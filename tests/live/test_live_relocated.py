@@ -25,7 +25,6 @@ from specc.describe.reader import description_of
 from specc.diagnostics import Report, Sources, render
 from specc.events import Decoder
 from specc.libbpf import Library, Object
-from specc.libbpf.calls import Calls
 from specc.libbpf.interface import OpenOptions
 from specc.pipeline import Session, emit_all, front
 
@@ -51,11 +50,11 @@ static unsigned long kernel;
 class Relocated(Object):
     """An object that libbpf relocates by the BTF in a file."""
 
-    def __init__(self, calls: Calls, data: bytes, btf: Path) -> None:
-        self._calls = calls
+    def __init__(self, library: Library, data: bytes, btf: Path) -> None:
+        self._calls = library.calls
         self._data = ctypes.create_string_buffer(data, len(data))
         options = OpenOptions(sz=ctypes.sizeof(OpenOptions), object_name=b"nest", btf_custom_path=str(btf).encode())
-        self._pointer = calls.check("bpf_object__open_mem", self._data, len(data), ctypes.byref(options))
+        self._pointer = self._calls.check("bpf_object__open_mem", self._data, len(data), ctypes.byref(options))
 
 
 def run(program: int) -> None:
@@ -139,7 +138,7 @@ def test_moved_members(compiler: str, changes: bool, tmp_path: Path) -> None:
     decoder = Decoder(description_of(made))
     got: dict[int, object] = {}
     failed: dict[int, str] = {}
-    with Library() as library, Relocated(library.calls, made, tmp_path / "there.btf") as loaded:
+    with Library() as library, Relocated(library, made, tmp_path / "there.btf") as loaded:
         loaded.load()
         maps = {name.partition(".")[2]: fd for name, fd in loaded.maps.items() if "data." in name}
         run(loaded.programs["where"])
