@@ -13,8 +13,8 @@ import pytest
 from btf_compiled import clang, compile_btf
 
 from specc.build import compile_object
-from specc.compiler import find_compiler
-from specc.describe import description_of
+from specc.compiler.find import find_compiler
+from specc.describe.reader import description_of
 from specc.diagnostics import Report, Sources, render
 from specc.events import Decoder
 from specc.libbpf import Library
