@@ -143,7 +143,7 @@ def test_a_character_of_text_before_the_load(kernels: Path, tmp_path: Path) -> N
     """A program that tells it as a number is for kernels with the same `char`: unsigned since Linux 6.2."""
     (tmp_path / "c.btf").write_bytes(compile_btf("int f(char *text, char **texts);", {"f": ["text", "texts"]}, 0))
     (tmp_path / "t.yaml").write_text(
-        'specc: 1\nname: t\nfields: []\nprobes:\n  - kprobe: f\n    args: [{text: {field: "[1]"}}, {texts: {field: "[1]", string: 8}}]\n'
+        'specc: 1\nname: t\nfields: []\nprobes:\n  - kprobe: f\n    args: [{text: {field: "[1]"}}, {text: {deref: true, as: first}}, {texts: {field: "[1]", string: 8}}]\n'
         "    where: texts[1][2] > 100\n"
     )
     report = Report()
@@ -154,6 +154,7 @@ def test_a_character_of_text_before_the_load(kernels: Path, tmp_path: Path) -> N
     assert problems(probe, complete, Int("char", 1, True, "char")) == ()
     assert problems(probe, complete, Int("char", 1, False, "char")) == (
         "`text[1]`: plain `char` is unsigned there, not signed",
+        "`text[0]`: plain `char` is unsigned there, not signed",
         "`texts[1][2]`: plain `char` is unsigned there, not signed",
     )
 

@@ -153,7 +153,7 @@ def _value(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, report: Report
     if argument.size == 0:
         report.error("SP306", f"`{spec.name}` has no bytes: `{spell(argument.type)}` is empty", spec.where)
         return None
-    spec = as_path(spec, argument.type)
+    spec = as_path(probe, spec, argument.type)
     if spec.path is not None:
         return _along_path(probe, spec, argument.type, known, report)
     if wants_memory(spec):
@@ -426,7 +426,7 @@ def _checked_return(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, repor
         code, message, hint = problem
         report.error(code, message, spec.where, help=hint)
         return None
-    spec = as_path(spec, known.prototype.result)
+    spec = as_path(probe, spec, known.prototype.result)
     if spec.path is not None:
         return _along_path(probe, spec, known.prototype.result, known, report)
     if wants_memory(spec) and not known.placement.result.memory:

@@ -20,7 +20,7 @@ from specc.lower.nouns import RETURN, Elsewhere, Resolved, Value, has_plain_char
 from specc.lower.shown import agreed_type
 from specc.lower.wholes import check_whole, leaves
 from specc.noun import dataclass, replace
-from specc.path import Complete, Path, Walk, innermost, told, walk
+from specc.path import Complete, Path, Step, Walk, innermost, told, walk
 from specc.place import argument_names
 from specc.prototype import (
     Array,
@@ -70,14 +70,18 @@ def path_end(
     return end if end is not None and _check_end(spec, end, known, report) else None
 
 
-def as_path(spec: ArgumentSpec, declared: CType) -> ArgumentSpec:
-    """`deref` of a pointer to a record is a path without steps."""
+def as_path(probe: ProbeSpec, spec: ArgumentSpec, declared: CType) -> ArgumentSpec:
+    """`deref` of a pointer to a record is a path without steps; of one to a plain `char` in the kernel it is the first
+    element, since a path's end is held against each kernel, of which some have `char` with a sign and some without."""
     pointer = bare(decay(declared))
-    if spec.path is not None or not _alone(spec) or spec.type is not None:
+    if spec.path is not None or not _alone(spec) or spec.type is not None or not isinstance(pointer, Pointer):
         return spec
-    if not isinstance(pointer, Pointer) or not isinstance(bare(pointer.target), Record):
-        return spec
-    return replace(spec, path=Path("", spec.option_where["deref"], ()))
+    target, where = bare(pointer.target), spec.option_where["deref"]
+    if isinstance(target, Record):
+        return replace(spec, path=Path("", where, ()))
+    if isinstance(target, Int) and target.kind == "char" and probe.kind in KERNEL_KINDS:
+        return replace(spec, path=Path("[0]", where, (Step(None, 0, where),)), deref=False)
+    return spec
 
 
 def _alone(spec: ArgumentSpec) -> bool:
