@@ -484,6 +484,12 @@ def one(ctype: CType, raw: bytes, **options: Any) -> Any:
         (LONG_DOUBLE, bytes(7) + b"\x00\xff\x7f", "nan"),  # a pseudo-infinity
         (LONG_DOUBLE, bytes(7) + b"\x40\xff\x3f", "nan"),  # an unnormal
         (LONG_DOUBLE, b"\1" + bytes(6) + b"\x80\xff\x3f", Decimal("1.00000000000000000011")),
+        # 0.1 as a double is no 0.1 of this type, and two numbers that one double stands for are two.
+        (LONG_DOUBLE, bytes.fromhex("00d0ccccccccccccfb3f"), Decimal("0.100000000000000005551")),
+        (LONG_DOUBLE, bytes.fromhex("cdccccccccccccccfb3f"), Decimal("0.100000000000000000001")),
+        (LONG_DOUBLE, (1895400741062437376 << 3).to_bytes(8, "little") + b"\x3b\x40", Decimal("1895400741062437376")),
+        (LONG_DOUBLE, (1895400741062437400 << 3).to_bytes(8, "little") + b"\x3b\x40", Decimal("1895400741062437400")),
+        (LONG_DOUBLE, bytes(7) + b"\xc0\xff\xbf", -1.5),
         (LONG_DOUBLE, bytes(7) + b"\x80\xfe\x7f", Decimal("5.94865747678615882543E+4931")),
         (LONG_DOUBLE, b"\1" + bytes(9), Decimal("3.64519953188247460253E-4951")),
         (FLOAT128, b"\1" + bytes(13) + b"\xff\x3f", Decimal("1.00000000000000000000000000000000019")),

@@ -335,19 +335,22 @@ def _special(negative: int, payload: int) -> str:
 
 
 def _scaled(negative: int, significand: int, exponent: int, digits: int) -> float | Decimal:
-    """significand * 2**exponent: a float where that is the same number, else with the digits that tell it apart."""
+    """significand * 2**exponent with the digits that tell it apart: a float where that is the same number and is written
+    with the same digits. (0.1 is not: of a wider type its neighbours are nearer.)"""
     if significand == 0:
         return -0.0 if negative else 0.0
-    while not significand & 1:
-        significand >>= 1
-        exponent += 1
-    # A double has 53 bits, the last of them worth 2**-1074 at the least.
-    if significand.bit_length() <= 53 and exponent >= -1074 and significand.bit_length() + exponent <= 1024:
-        value = math.ldexp(significand, exponent)
-        return -value if negative else value
     context = Context(prec=digits, Emax=999_999, Emin=-999_999)
     if exponent >= 0:
         decimal = context.create_decimal(significand << exponent)
     else:
         decimal = context.divide(Decimal(significand), Decimal(1 << -exponent))
+    near = float(decimal)
+    if math.isfinite(near) and Decimal(repr(near)) == decimal and _is(near, significand, exponent):
+        return -near if negative else near
     return decimal.copy_negate() if negative else decimal
+
+
+def _is(value: float, significand: int, exponent: int) -> bool:
+    """Whether it is significand * 2**exponent."""
+    top, bottom = value.as_integer_ratio()
+    return top << max(-exponent, 0) == (significand * bottom) << max(exponent, 0)
