@@ -11,15 +11,15 @@ from collections.abc import Sequence
 
 from specc.diagnostics import Report, Stop, did_you_mean
 from specc.ir import ADDRESSES
-from specc.lower.captures import Wanted
 from specc.lower.event import storage
 from specc.lower.members import into, is_by_value, is_several, member, several
 from specc.lower.memory import Behind, behind, unknown_behind, wants_memory
-from specc.lower.nouns import LATENCY, RETURN, RETURN_FIELD, Resolved, Value, has_plain_char
+from specc.lower.nouns import LATENCY, RETURN, Resolved, Value, has_plain_char
 from specc.lower.paths import as_path, led_to, path_end, room
 from specc.lower.shown import agreed_type, shown
+from specc.lower.values import argument_value, hidden_pointer, return_value, types_elsewhere
 from specc.noun import replace
-from specc.place import STACK, Argument, Piece, argument_names, place_text
+from specc.place import argument_names
 from specc.prototype import (
     ULLONG,
     ULONG,
@@ -29,7 +29,6 @@ from specc.prototype import (
     Float,
     Int,
     Pointer,
-    Record,
     Unknown,
     Void,
     bare,
@@ -39,8 +38,6 @@ from specc.prototype import (
 )
 from specc.spec import (
     RETURN_KINDS,
-    SYSCALL_KINDS,
-    TRACEPOINT,
     TRAMPOLINE_KINDS,
     WORD_KINDS,
     ArgumentSpec,
@@ -48,10 +45,7 @@ from specc.spec import (
     Word,
 )
 from specc.tracepoint import tracepoint_problem
-from specc.trampoline import trampoline_problem, words_of
-
-# Offsets in struct pt_regs (arch/x86/include/asm/ptrace.h) of the registers that hold a system call's arguments.
-PT_REGS = {"r10": 56, "r9": 64, "r8": 72, "rdx": 96, "rsi": 104, "rdi": 112}
+from specc.trampoline import trampoline_problem
 
 
 def select(probe: ProbeSpec, known: Resolved | None, report: Report) -> list[Value] | None:
@@ -92,11 +86,11 @@ def _sizes(probe: ProbeSpec, values: Sequence[Value], known: Resolved) -> list[V
     for name in wanted:
         if name == RETURN and probe.kind in RETURN_KINDS:
             spec = replace(_plain(RETURN, probe), as_name=size_name(RETURN))
-            found.append(replace(_return_value(probe, known, spec), hidden=True))
+            found.append(replace(return_value(probe, known, spec), hidden=True))
             continue
         argument = known.placement.arguments[names.index(name)]
         spec = replace(_plain(name, probe), as_name=size_name(name))
-        found.append(replace(_argument_value(probe, name, argument, known, spec), hidden=True))
+        found.append(replace(argument_value(probe, name, argument, known, spec), hidden=True))
     return found
 
 
@@ -106,12 +100,12 @@ _CHAR_HELP = "say which with `type: signed char` or `type: unsigned char`, or ta
 def _everything(probe: ProbeSpec, known: Resolved) -> list[Value]:
     """Without `args`, every argument that can be read, and the result at a return."""
     values = [
-        _argument_value(probe, name, argument, known, _plain(name, probe))
+        argument_value(probe, name, argument, known, _plain(name, probe))
         for name, argument in zip(argument_names(known.placement), known.placement.arguments, strict=True)
         if argument.readable and argument.size > 0 and (known.char_known or not has_plain_char(argument.type))
     ]
     if probe.kind in RETURN_KINDS and return_problem(probe, known) is None:
-        values.append(_return_value(probe, known, _plain(RETURN, probe)))
+        values.append(return_value(probe, known, _plain(RETURN, probe)))
     return values
 
 
@@ -157,7 +151,7 @@ def _value(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, report: Report
     if spec.path is not None:
         return _along_path(probe, spec, argument.type, known, report)
     if wants_memory(spec):
-        pointer = _argument_value(probe, spec.name, argument, known, spec)
+        pointer = argument_value(probe, spec.name, argument, known, spec)
         return _memory_value(probe, spec, argument.type, pointer, known, report)
     if spec.memory is not None:
         report.error(
@@ -167,7 +161,7 @@ def _value(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, report: Report
         return None
     if not _check_options(spec, argument.type, known, report):
         return None
-    return _argument_value(probe, spec.name, argument, known, spec)
+    return argument_value(probe, spec.name, argument, known, spec)
 
 
 def _memory_value(
@@ -193,7 +187,7 @@ def _memory_value(
         )  # fmt: skip
         return None
     what = {"string": "the string at", "bytes": "the memory at", "object": "what is at"}[found.kind]
-    others = [p.target for t in _elsewhere(spec.name, known) if isinstance(p := bare(decay(t)), Pointer)]
+    others = [p.target for t in types_elsewhere(spec.name, known) if isinstance(p := bare(decay(t)), Pointer)]
     return replace(
         pointer, type=agreed_type(found.type, others), storage=room(found), behind=found, declaration=f"{what} {pointer.declaration}",
         place=f"*{pointer.place}",
@@ -203,7 +197,7 @@ def _memory_value(
 def _along_path(probe: ProbeSpec, spec: ArgumentSpec, declared: CType, known: Resolved, report: Report) -> Value | None:
     """What the path from an argument, or from the result, leads to."""
     if spec.name == RETURN and known.placement.result.memory:
-        pointer = _hidden_pointer(known, spec)
+        pointer = hidden_pointer(known, spec)
         end = path_end(probe, spec, pointer.type, known, report)
         return led_to(spec, pointer, end) if end is not None and _check_size(probe, spec, end, known, report) else None
     if is_by_value(declared) and spec.type is None:
@@ -212,9 +206,9 @@ def _along_path(probe: ProbeSpec, spec: ArgumentSpec, declared: CType, known: Re
     if end is None or not _check_size(probe, spec, end, known, report):
         return None
     if spec.name == RETURN:
-        return led_to(spec, _return_value(probe, known, spec), end)
+        return led_to(spec, return_value(probe, known, spec), end)
     argument = known.placement.arguments[argument_names(known.placement).index(spec.name)]
-    return led_to(spec, _argument_value(probe, spec.name, argument, known, spec), end)
+    return led_to(spec, argument_value(probe, spec.name, argument, known, spec), end)
 
 
 def _in_struct(probe: ProbeSpec, spec: ArgumentSpec, declared: CType, known: Resolved, report: Report) -> Value | None:
@@ -226,10 +220,10 @@ def _in_struct(probe: ProbeSpec, spec: ArgumentSpec, declared: CType, known: Res
         report.diagnostics.append(problem.diagnostic)
         return None
     if spec.name == RETURN:
-        whole = _return_value(probe, known, spec)
+        whole = return_value(probe, known, spec)
     else:
         argument = known.placement.arguments[argument_names(known.placement).index(spec.name)]
-        whole = _argument_value(probe, spec.name, argument, known, spec)
+        whole = argument_value(probe, spec.name, argument, known, spec)
     said = f"{spec.name}.{spec.path.text}"
     if is_several(inside.type):
         return several(whole, inside, said) if _check_several(spec, inside.type, said, report) else None
@@ -304,45 +298,6 @@ def _latency(probe: ProbeSpec, spec: ArgumentSpec, report: Report) -> Value | No
         field, ULLONG, storage(ULLONG), None, False, False, spec.format, "ns from the entry to the return", "",
         "", spec.where, LATENCY, ULLONG,
     )  # fmt: skip
-
-
-def _read_as(spec: ArgumentSpec, declared: CType, known: Resolved) -> CType:
-    return known.type_named(spec.type.text, spec.type.where) if spec.type is not None else declared
-
-
-def _argument_value(probe: ProbeSpec, name: str, argument: Argument, known: Resolved, spec: ArgumentSpec) -> Value:
-    ctype = agreed_type(decay(_read_as(spec, argument.type, known)), _elsewhere(name, known))
-    form = storage(ctype)
-    field = spec.as_name or name
-    place, reason = place_text(argument.pieces), argument.reason
-    words: tuple[int, ...] = ()
-    if probe.kind in WORD_KINDS:
-        words = _context_words(known.placement.arguments, argument)
-        place = f"ctx[{words[0]}]" if len(words) == 1 else f"ctx[{words[0]}], ctx[{words[1]}]"
-        reason = ""
-    pieces = () if words else argument.pieces
-    if probe.kind in SYSCALL_KINDS:
-        pieces = tuple(Piece(p.arg_offset, p.size, STACK, stack_offset=PT_REGS[p.where]) for p in pieces)
-        place = f"{place} of the process"
-    declaration = spell(argument.type, name)
-    # Linux 5.10 does not let a program on a tracepoint load a struct either.
-    by_value = probe.kind == TRACEPOINT and isinstance(bare(argument.type), Record)
-    copied = bool(words) and (_is_odd_pointer(argument.type) or by_value)
-    wanted = Wanted(field, form, pieces, words, size=argument.size, comment=place, copied=copied)
-    return Value(
-        field, ctype, form, wanted, True, spec.optional, spec.format, declaration, place, reason, spec.where,
-        name, argument.type, spec.type is not None,
-    )  # fmt: skip
-
-
-def _elsewhere(name: str, known: Resolved) -> list[CType]:
-    """The argument's types on the further targets."""
-    return [
-        argument.type
-        for other in known.elsewhere
-        for found, argument in zip(argument_names(other.placement), other.placement.arguments, strict=True)
-        if found == name
-    ]
 
 
 def _first_elsewhere(name: str, known: Resolved) -> Resolved | None:
@@ -430,7 +385,7 @@ def _checked_return(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, repor
     if spec.path is not None:
         return _along_path(probe, spec, known.prototype.result, known, report)
     if wants_memory(spec) and not known.placement.result.memory:
-        pointer = _return_value(probe, known, spec)
+        pointer = return_value(probe, known, spec)
         return _memory_value(probe, spec, known.prototype.result, pointer, known, report)
     if wants_memory(spec) or spec.memory is not None:
         behind(spec, probe, known.prototype.result, known.prototype, (), report) if wants_memory(
@@ -439,7 +394,7 @@ def _checked_return(probe: ProbeSpec, spec: ArgumentSpec, known: Resolved, repor
         return None
     if not _check_options(spec, known.prototype.result, known, report):
         return None
-    return _return_value(probe, known, spec)
+    return return_value(probe, known, spec)
 
 
 def return_problem(probe: ProbeSpec, known: Resolved) -> tuple[str, str, str | None] | None:
@@ -463,59 +418,6 @@ def return_problem(probe: ProbeSpec, known: Resolved) -> tuple[str, str, str | N
     if isinstance(bare(known.prototype.result), Unknown):
         return "SP302", f"the result of `{function}` has a type that is not known: {result.reason}", None
     return None
-
-
-def _return_value(probe: ProbeSpec, known: Resolved, spec: ArgumentSpec) -> Value:
-    result = known.placement.result
-    ctype = agreed_type(decay(_read_as(spec, result.type, known)), [e.prototype.result for e in known.elsewhere])
-    form = storage(ctype)
-    field = spec.as_name or RETURN_FIELD
-    if probe.kind in TRAMPOLINE_KINDS:
-        after = sum(words_of(a) for a in known.placement.arguments)
-        copied = _is_odd_pointer(result.type)
-        wanted = Wanted(field, form, (), (after,), size=result.size, comment=f"ctx[{after}]", copied=copied)
-        place = f"ctx[{after}]"
-    elif result.memory:
-        wanted = Wanted(field, form, memory="ax", size=result.size, comment="rax holds its address")
-        place = "*rax"
-    else:
-        place = place_text(result.pieces)
-        wanted = Wanted(field, form, result.pieces, size=result.size, comment=place)
-    return Value(
-        field, ctype, form, wanted, False, False, spec.format, spell(result.type, RETURN_FIELD), place, result.reason,
-        spec.where, RETURN, result.type, spec.type is not None,
-    )  # fmt: skip
-
-
-def _hidden_pointer(known: Resolved, spec: ArgumentSpec) -> Value:
-    """The address of a result that is returned in memory, which the function leaves in rax (psABI 3.2.3, returning of
-    values): a path goes on from there as from any pointer."""
-    result = known.placement.result
-    pointer = Pointer(result.type)
-    field, form = spec.as_name or RETURN_FIELD, storage(pointer)
-    wanted = Wanted(field, form, (Piece(0, 8, "rax"),), size=8, comment="rax holds its address")
-    return Value(
-        field, pointer, form, wanted, False, False, spec.format, spell(result.type, RETURN_FIELD), "rax", result.reason,
-        spec.where, RETURN, pointer,
-    )  # fmt: skip
-
-
-def _is_odd_pointer(ctype: CType) -> bool:
-    """To something else than a struct or plain void. Until Linux 6.13 or so the verifier rejects a load of a pointer from
-    a trampoline's context when it leads to a pointer, an enum, a function, `const void`, or (5.10) an integer."""
-    pointer = bare(decay(ctype))
-    if not isinstance(pointer, Pointer):
-        return False
-    return not (isinstance(pointer.target, Void) or isinstance(bare(pointer.target), Record))
-
-
-def _context_words(arguments: Sequence[Argument], wanted: Argument) -> tuple[int, ...]:
-    first = 0
-    for argument in arguments:
-        if argument is wanted:
-            break
-        first += words_of(argument)
-    return tuple(range(first, first + words_of(wanted)))
 
 
 def _check_trampoline(probe: ProbeSpec, known: Resolved, report: Report) -> bool:
