@@ -349,6 +349,36 @@ def test_cxx(tmp_path: Path) -> None:
         assert why in places(found(path, name))[0]
 
 
+CXX = [c for c in ("g++", "clang++-14", "clang++-19") if shutil.which(c)]
+PACKS = """
+    template<class... A> __attribute__((noinline)) int pack(A... a, int z) { __asm__ volatile("" ::: "memory"); return z; }
+    template<class... A> __attribute__((noinline)) int last(const char *f, A... a) { __asm__ volatile("" ::: "memory"); return 1; }
+    struct S { template<class... A> __attribute__((noinline)) int m(A &&... a, short z) { __asm__ volatile("" ::: "memory"); return z; } };
+    template int pack<int, long>(int, long, int);
+    template int pack<>(int);
+    template int last<int, long>(const char *, int, long);
+    template int S::m<char, long &>(char &&, long &, short);
+"""
+
+
+@pytest.mark.parametrize("flags", ["-O0 -gdwarf-4", "-O0 -gdwarf-5", "-O2 -g"])
+@pytest.mark.parametrize("compiler", CXX)
+def test_parameter_packs(compiler: str, flags: str, tmp_path: Path) -> None:
+    """g++ has an entry of its own for a pack, with its parameters below it; clang names each of them as the pack."""
+    path = compiled(tmp_path, compiler, f"{flags} -xc++", PACKS)
+    for name, wanted in {
+        "_Z4packIJilEEiDpT_i": [("rdi", None, 4), ("rsi", None, 8), ("rdx", "z", 4)],
+        "_Z4packIJEEiDpT_i": [("rdi", "z", 4)],
+        "_Z4lastIJilEEiPKcDpT_": [("rdi", "f", 8), ("rsi", None, 4), ("rdx", None, 8)],
+        "_ZN1S1mIJcRlEEEiDpOT_s": [("rdi", "this", 8), ("rsi", None, 8), ("rdx", None, 8), ("rcx", "z", 2)],
+    }.items():
+        told = found(path, name)
+        sizes = [(p.name, size_of(p.type)) for p in told.prototype.parameters]
+        assert sizes == [w[1:] for w in wanted]
+        for place, one in zip(places(told), wanted, strict=True):
+            assert place == one[0] or (place.startswith("not: ") and "-O2" in flags and compiler != "g++"), name
+
+
 @pytest.mark.skipif(shutil.which("rustc") is None, reason="it needs rustc")
 def test_another_language(tmp_path: Path) -> None:
     (tmp_path / "lib.rs").write_text(

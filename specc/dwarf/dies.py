@@ -80,6 +80,18 @@ def children(die: Die, tag: str | None = None) -> list[Die]:
     return [c for c in die.iter_children() if tag is None or c.tag == f"DW_TAG_{tag}"]
 
 
+def parameters(die: Die) -> list[Die]:
+    """The parameters of a function in their order, with those of a C++ parameter pack, which g++ puts a level deeper:
+    DW_TAG_GNU_formal_parameter_pack has an entry for each argument that the pack stands for."""
+    found: list[Die] = []
+    for child in die.iter_children():
+        if child.tag == "DW_TAG_formal_parameter":
+            found.append(child)
+        elif child.tag == "DW_TAG_GNU_formal_parameter_pack":
+            found += children(child, "formal_parameter")
+    return found
+
+
 def identifier(name: str | None) -> str | None:
     """A name that may go into C text; None for one that is no C identifier (`vector<int>`)."""
     return name if name is not None and _IDENTIFIER.match(name) else None

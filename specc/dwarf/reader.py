@@ -29,6 +29,7 @@ from specc.dwarf.dies import (
     identifier,
     inherited_text,
     number,
+    parameters,
     text,
     type_of,
 )
@@ -259,10 +260,10 @@ class Dwarf:
         if not prototype.parameters and isinstance(prototype.result, Void) and len(links) == 1 and not _has_types(unit):
             raise self._not_described(symbol, "its unit has no types at all, as with -g1", where)
         frame = frame_of(die, symbol.value, _parser(die), self._lists)
-        own = {_original(c): c for c in children(die, "formal_parameter")}
+        own = {_original(c): c for c in parameters(die)}
         entries = tuple(
             at_entry(own.get(_original(p)), size_of(decay(t.type)), frame)
-            for p, t in zip(children(source, "formal_parameter"), prototype.parameters, strict=True)
+            for p, t in zip(parameters(source), prototype.parameters, strict=True)
         )
         compiler, viewed = compiler_of(die)
         suffix = _HARMLESS.sub("", symbol.name[len(symbol.name.partition(".")[0]) :])
@@ -276,17 +277,20 @@ class Dwarf:
         return judge(Facts(symbol.name, prototype, entries, compiler, optimised, changeable, marked, viewed))
 
     def _prototype(self, die: Die, symbol: Symbol, convention: str, where: Location | None) -> Prototype:
-        parameters: list[Parameter] = []
-        for entry in children(die, "formal_parameter"):
+        made: list[Parameter] = []
+        for entry in parameters(die):
             name = inherited_text(entry, "name")
             if flag(entry, "artificial") and name != "this":
                 raise stop("SP274", f"`{symbol.name}` has arguments of C++'s own (`{name}`)", where,
                            help="probe a function that it calls")  # fmt: skip
-            parameters.append(Parameter(identifier(name), self._passed(entry)))
+            made.append(Parameter(identifier(name), self._passed(entry)))
+        names = [p.name for p in made]
+        # clang names all arguments of a parameter pack as the pack; none can be meant by that name.
+        made = [p if names.count(p.name) == 1 else Parameter(None, p.type) for p in made]
         result = self._passed(die)
         variadic = bool(children(die, "unspecified_parameters"))
         name = symbol.name.partition("@")[0]
-        return Prototype(name, result, tuple(parameters), variadic, convention, source=self.source)
+        return Prototype(name, result, tuple(made), variadic, convention, source=self.source)
 
     def _passed(self, entry: Die) -> CType:
         clang = compiler_of(entry)[0] != "gcc"

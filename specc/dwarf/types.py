@@ -28,6 +28,7 @@ from specc.dwarf.dies import (
     has,
     identifier,
     number,
+    parameters,
     text,
     type_of,
 )
@@ -139,7 +140,7 @@ class Types:
             case "DW_TAG_array_type":
                 return _array(die, same(type_of(die)))
             case "DW_TAG_subroutine_type":
-                found = children(die, "formal_parameter")
+                found = parameters(die)
                 variadic = bool(children(die, "unspecified_parameters"))
                 return Function(self.behind(type_of(die)), tuple(self.behind(type_of(p)) for p in found), variadic)
             case _:
