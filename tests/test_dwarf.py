@@ -379,6 +379,52 @@ def test_parameter_packs(compiler: str, flags: str, tmp_path: Path) -> None:
             assert place == one[0] or (place.startswith("not: ") and "-O2" in flags and compiler != "g++"), name
 
 
+LEFT_OUT = """
+    struct NC { int a; NC(int x) : a(x) { } NC(const NC &o) : a(o.a) { } };
+    struct M { int z; int m(NC a, signed char k); NC n(NC a, int k); };
+    int M::m(NC a, signed char k) { return k; }
+    NC M::n(NC a, int k) { return NC(k); }
+    int first(NC a, signed char k) { return k; }
+    int second(signed char k, NC a, signed char l) { return k + l; }
+    namespace { int local(NC a, int k) { return k; } }
+    extern "C" int plain(NC a, signed char k) { return k + 7; }
+    extern "C" int harmless(int a, long b) { return a; }
+    int all(int a, long b, ...) { return a; }
+    int main(int argc, char **argv) { return local(NC(1), argc); }
+"""
+
+
+@pytest.mark.parametrize("flags", ["-O0 -gdwarf-4", "-O0 -gdwarf-5", "-O2 -g"])
+@pytest.mark.parametrize("compiler", CXX)
+def test_parameters_that_clang_leaves_out(compiler: str, flags: str, tmp_path: Path) -> None:
+    """Without -O, those of a class that are passed by reference and not used: what is known elsewhere counts."""
+    path = compiled(tmp_path, compiler, f"{flags} -xc++", LEFT_OUT)
+    seats = {"_ZN1M1mE2NCa": 2, "_ZN1M1nE2NCi": 2, "_Z5first2NCa": 1, "_Z6seconda2NCa": 2, "plain": 1,
+             "_ZN12_GLOBAL__N_15localE2NCi": 1}  # fmt: skip
+    names = {s.name for s in symbols(read_elf(path.read_bytes()))}
+    refused = 0
+    for name, after in seats.items():
+        if name not in names or (compiler == "g++" and "GLOBAL" in name):  # whose entry g++ does not name
+            continue
+        try:
+            told = places(found(path, name))
+        except Stop as problem:
+            assert problem.diagnostic.code == "SP272" and "does not tell all arguments of" in problem.diagnostic.message
+            assert compiler != "g++" and "-O0" in flags, problem.diagnostic.notes
+            refused += 1
+            continue
+        assert len(told) > after and all(p.startswith("not: ") for p in told[after:]), (name, told)
+    if compiler == "clang++-14" and "-O0" in flags:
+        assert refused >= 4
+    assert len(found(path, "_Z3allilz").prototype.parameters) == 2
+    assert len(found(path, "main").prototype.parameters) == 2
+    if compiler == "g++" or "-O2" in flags:
+        assert len(found(path, "harmless").prototype.parameters) == 2
+    else:
+        with pytest.raises(Stop, match="does not tell all arguments of `harmless`"):
+            found(path, "harmless")
+
+
 @pytest.mark.skipif(shutil.which("rustc") is None, reason="it needs rustc")
 def test_another_language(tmp_path: Path) -> None:
     (tmp_path / "lib.rs").write_text(

@@ -35,6 +35,7 @@ from specc.dwarf.dies import (
 )
 from specc.dwarf.files import mapped
 from specc.dwarf.judge import Facts, Subprogram, judge
+from specc.dwarf.mangled import parameter_count
 from specc.dwarf.places import OWN_FRAME, PLACE, AtEntry, at_entry, frame_of
 from specc.dwarf.types import CXX, C, Types, hidden_doubt
 from specc.elf import STT_FUNC, Symbol, symbols
@@ -259,20 +260,29 @@ class Dwarf:
         prototype = self._prototype(source, symbol, "sysv" if convention in _ORDINARY else "one of its own", where)
         if not prototype.parameters and isinstance(prototype.result, Void) and len(links) == 1 and not _has_types(unit):
             raise self._not_described(symbol, "its unit has no types at all, as with -g1", where)
+        compiler, viewed = compiler_of(die)
+        # clang sets the flag with -O1 and more.
+        tells = has(die, "call_all_calls") or has(die, "GNU_all_call_sites")
+        if language in CXX and (lost := _left_out(source, links, symbol, sure=compiler == "gcc" or tells)):
+            raise stop(
+                "SP272",
+                f"the debug information of `{self.name}` does not tell all arguments of `{symbol.name}`",
+                where,
+                notes=[lost],
+                help="add a header that declares it to `headers`, or a `prototype:` to the probe",
+            )
         frame = frame_of(die, symbol.value, _parser(die), self._lists)
         own = {_original(c): c for c in parameters(die)}
         entries = tuple(
             at_entry(own.get(_original(p)), size_of(decay(t.type)), frame)
             for p, t in zip(parameters(source), prototype.parameters, strict=True)
         )
-        compiler, viewed = compiler_of(die)
         suffix = _HARMLESS.sub("", symbol.name[len(symbol.name.partition(".")[0]) :])
         marked = convention == _NO_CALL or bool(_LOCAL.sub("", suffix).strip(".0123456789"))
         changeable = marked or (compiler != "gcc" and (symbol.local or bool(suffix)))
         optimised = True
         if compiler == "clang":
-            # clang sets the flag with -O1 and more; without, all parameters are stored by the prologue.
-            tells = has(die, "call_all_calls") or has(die, "GNU_all_call_sites")
+            # Without -O1, all parameters are stored by the prologue.
             optimised = tells or marked or any(e.kind != OWN_FRAME for e in entries if not _in_memory(e))
         return judge(Facts(symbol.name, prototype, entries, compiler, optimised, changeable, marked, viewed))
 
@@ -295,6 +305,32 @@ class Dwarf:
     def _passed(self, entry: Die) -> CType:
         clang = compiler_of(entry)[0] != "gcc"
         return _passed(self._types.whole(type_of(entry)), clang, entry.cu["version"])
+
+
+def _left_out(source: Die, links: list[Die], symbol: Symbol, *, sure: bool) -> str:
+    """Why a function of C++ may have more parameters than its entry has; "" when it has not.
+
+    clang without -O leaves out a parameter that is passed by reference, as its class is not trivial to copy, and that the
+    function does not use. The class's declaration of a member function has all of them, and a mangled name has their
+    types. A function without either (`extern "C"`) is believed where the compiler is one that leaves none out.
+    """
+    told = parameters(source)
+    declared = {len(parameters(d)) for d in links if d is not source and flag(d, "declaration")}
+    implicit = sum(flag(p, "artificial") for p in told)
+    count = parameter_count(inherited_text(source, "linkage_name") or symbol.name)
+    if count is not None:
+        declared.add(count + implicit)
+    if any(n != len(told) for n in declared):
+        return (
+            f"it describes {len(told) - implicit} of {max(declared) - implicit}: clang without -O leaves out those of a"
+            " class that are passed by reference and not used"
+        )
+    if not declared and not sure and symbol.name != "main":
+        return (
+            "clang without -O leaves out those of a class that are passed by reference and not used, and nothing tells"
+            " how many there are"
+        )
+    return ""
 
 
 def _functions(die: Die, depth: int) -> Iterator[Die]:
