@@ -66,7 +66,7 @@ class Declarations:
         while word in self._names.values():
             word, number = f"{record.kind} {self.prefix}_{name}_{number}", number + 1
         self._names[record] = word
-        plain = record if record.exact else _undeclared(record)
+        plain = _as_declared(record)
         lines = self._body(word, plain, name) if plain is not None else self._explicit(word, record, name)
         self.proofs.append(
             LayoutProof(
@@ -160,20 +160,30 @@ class Declarations:
         return [f"{word} {{", *lines, f"}} __attribute__((packed, aligned({record.align})));"]
 
 
-def _undeclared(record: Record) -> Record | None:
-    """The record if its members without any attribute come out where they are said to be."""
-    plain = [replace(m, aligned=None, packed=False) for m in record.members or ()]
-    natural = lay_out(record.kind, record.tag, plain)
-    same = [(m.bit_offset, m.bit_width) for m in natural.members or ()] == [
+def _as_declared(record: Record) -> Record | None:
+    """The record if its declaration puts its members where they are said to be: with its attributes, or, if its source
+    tells none (BTF; DWARF, which has the alignment that they come to, and no `packed`), without any."""
+    if record.exact:
+        laid = lay_out(
+            record.kind,
+            record.tag,
+            record.members or (),
+            packed=record.packed,
+            aligned=record.aligned,
+            pack=record.pack,
+        )
+    else:
+        laid = lay_out(record.kind, record.tag, [replace(m, aligned=None, packed=False) for m in record.members or ()])
+    same = [(m.bit_offset, m.bit_width) for m in laid.members or ()] == [
         (m.bit_offset, m.bit_width) for m in record.members or ()
     ]
     inner_fine = all(
-        _undeclared(inner) is not None
+        _as_declared(inner) is not None
         for m in record.members or ()
         if not m.name and isinstance(inner := bare(m.type), Record)
     )
-    if same and inner_fine and (natural.size, natural.align) == (record.size, record.align):
-        return natural
+    if same and inner_fine and (laid.size, laid.align) == (record.size, record.align):
+        return record if record.exact else laid
     return None
 
 

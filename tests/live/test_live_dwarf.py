@@ -190,3 +190,72 @@ def test_another_build_of_the_program(
     assert other.code == 1 and "SP276" in other.err and message in other.err, other.err
     forced = specc("run", "s.bpf.o", "--dry-run", "--force", cwd=tmp_path)
     assert forced.code == 0 and "SP276" in forced.err, forced.err
+
+
+ATTRIBUTES = """
+#define A(...) __attribute__((__VA_ARGS__))
+struct in9 { long a[2]; char b; };
+struct G { int a[1]; unsigned long b A(packed); long c; };
+struct H { int a; long b A(packed); int d; long c; };
+struct I { int a; struct in9 c A(packed); int d; long e; };
+struct J { long v A(aligned(64)); int w; };
+struct K { int x; struct { long v A(aligned(64)); } in; };
+struct L { char x : 1; char y A(aligned(32)); char z : 3; };
+struct M { int a : 3; char b A(aligned(16)); short c; };
+struct N { char a; long b; int c[3]; } A(packed, aligned(4));
+struct O { char a; struct { int b; long c A(packed); } in; union { int d; char e; } A(packed) u; };
+#define F(T) A(noinline) void by_##T(struct T v) { __asm__ volatile("" :: "r"(&v) : "memory"); } \\
+	A(noinline) void to_##T(struct T *v) { __asm__ volatile("" :: "r"(v) : "memory"); }
+F(G) F(H) F(I) F(J) F(K) F(L) F(M) F(N) F(O)
+int main(void) {
+	struct G g = { { -1 }, 2, -3 }; by_G(g); to_G(&g);
+	struct H h = { -1, 2, -3, 4 }; by_H(h); to_H(&h);
+	struct I i = { -1, { { 2, -3 }, 4 }, -5, 6 }; by_I(i); to_I(&i);
+	struct J j = { -1, 2 }; by_J(j); to_J(&j);
+	struct K k = { -1, { -2 } }; by_K(k); to_K(&k);
+	struct L l = { -1, 2, -3 }; by_L(l); to_L(&l);
+	struct M m = { -1, 2, -3 }; by_M(m); to_M(&m);
+	struct N n = { -1, 2, { -3, 4, -5 } }; by_N(n); to_N(&n);
+	struct O o = { -1, { 2, -3 }, { 4 } }; by_O(o); to_O(&o);
+}
+"""
+VALUES: dict[str, dict[str, Any]] = {
+    "G": {"a": [-1], "b": 2, "c": -3}, "H": {"a": -1, "b": 2, "d": -3, "c": 4},
+    "I": {"a": -1, "c": {"a": [2, -3], "b": 4}, "d": -5, "e": 6}, "J": {"v": -1, "w": 2}, "K": {"x": -1, "in": {"v": -2}},
+    "L": {"x": -1, "y": 2, "z": -3}, "M": {"a": -1, "b": 2, "c": -3},
+    "N": {"a": -1, "b": 2, "c": [-3, 4, -5]}, "O": {"a": -1, "in": {"b": 2, "c": -3}, "u": {"d": 4, "e": 4}},
+}  # fmt: skip
+
+
+@live
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [c for c in (("gcc", "-O0 -gdwarf-5"), ("gcc", "-O2 -gdwarf-4"), ("clang-14", "-O0 -gdwarf-4"), ("clang-19", "-O2 -gdwarf-5"))
+     if shutil.which(c[0])],
+)  # fmt: skip
+def test_records_with_attributes(compiler: str, flags: str, tmp_path: Path) -> None:
+    """`aligned` and `packed` on records and members: by value and behind pointers, each member or a refusal."""
+    import specc as module
+
+    (tmp_path / "p.c").write_text(ATTRIBUTES)
+    subprocess.run([compiler, *flags.split(), "-w", "p.c", "-o", "p"], cwd=tmp_path, check=True)
+    probes: dict[str, str] = {}
+    for name in VALUES:
+        for what, args in (("by", "[v]"), ("to", "[{v: {deref: true}}]")):
+            probe = f"  - name: {what}_{name}\n    uprobe: {{path: {tmp_path}/p, symbol: {what}_{name}}}\n    args: {args}\n"
+            (tmp_path / "one.yaml").write_text(f"specc: 1\nname: one\nfields: []\nprobes:\n{probe}")
+            done = specc("build", "one.yaml", "-o", "out", cwd=tmp_path)
+            assert "SP402" not in done.err, done.err
+            if done.code == 0:
+                probes[f"{what}_{name}"] = probe
+    assert len(probes) >= (18 if (compiler, flags) == ("gcc", "-O0 -gdwarf-5") else 3), sorted(probes)
+    spec = tmp_path / "all.yaml"
+    spec.write_text("specc: 1\nname: all\nfields: []\nprobes:\n" + "".join(probes.values()))
+    seen: dict[str, Any] = {}
+    with module.open(spec) as probe:
+        subprocess.run([tmp_path / "p"], check=True, timeout=60)
+        probe._session.detach()
+        for batch in probe._session.poll(0):
+            for event in map(probe._decoder.decode, batch):
+                seen[event["probe"]] = event["v"]
+    assert seen == {name: VALUES[name[3:]] for name in probes}
