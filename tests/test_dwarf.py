@@ -350,6 +350,45 @@ def test_cxx(tmp_path: Path) -> None:
 
 
 CXX = [c for c in ("g++", "clang++-14", "clang++-19") if shutil.which(c)]
+CLANG_RECORDS = """
+    struct J { long v __attribute__((aligned(64))); int w; };
+    struct K { int x; struct { long v __attribute__((aligned(64))); } in; };
+    struct L { int x; int y __attribute__((aligned(16))); int z; } __attribute__((aligned(32)));
+    struct P { char a; long b; char c[12]; } __attribute__((packed));
+    struct Q { char a; int b; } __attribute__((packed));
+    struct R { int : 3; int b : 32; int c : 29; } __attribute__((packed));
+    struct S { char a : 1; int b : 32; char c[12]; } __attribute__((packed));
+    void to(struct J *j, struct K *k, struct L *l, struct P *p, struct R *r, struct S *s) { }
+    void by(struct Q q) { }
+"""
+
+
+@needs_clang
+@pytest.mark.parametrize("compiler", [c for c in ("clang", "clang-14", "clang-19") if shutil.which(c)])
+@pytest.mark.parametrize("version", [4, 5])
+def test_room_in_records_of_clang(version: int, compiler: str, tmp_path: Path) -> None:
+    """What attributes explain is known; what is not says what it is about, and no bit-field where there is none."""
+    path = compiled(tmp_path, compiler, f"-O0 -gdwarf-{version}", CLANG_RECORDS)
+    complete = opened(path).completed_by(symbol_of(path, "to"))
+    told = {name: complete(Record("struct", name, None)) for name in "JKLPRS"}
+    offsets = {
+        name: [(m.bit_offset, m.bit_width) for m in record.members or ()]
+        for name, record in told.items()
+        if isinstance(record, Record)
+    }
+    newer = compiler == "clang-19"
+    moved = {"R": [(3, 32), (35, 29)], "S": [(0, 1), (1, 32), (40, None)]}
+    assert offsets == {
+        "J": [(0, None), (64, None)], "K": [(0, None), (512, None)], "L": [(0, None), (128, None), (160, None)],
+        "P": [(0, None), (8, None), (72, None)],
+    } | (moved if newer else {})  # fmt: skip
+    if not newer:
+        assert "inside of a byte" in str(told["R"]) or "a bit-field begins" in str(told["R"])
+        assert "where in its byte a bit-field begins" in str(told["S"])
+    why = "_Atomic" if version == 4 else "" if newer else "an integer in it is not aligned"
+    assert why in places(found(path, "by"))[0]
+
+
 PACKS = """
     template<class... A> __attribute__((noinline)) int pack(A... a, int z) { __asm__ volatile("" ::: "memory"); return z; }
     template<class... A> __attribute__((noinline)) int last(const char *f, A... a) { __asm__ volatile("" ::: "memory"); return 1; }

@@ -108,6 +108,18 @@ _GNU: Final = re.compile(r"GNU (?:C|GIMPLE|Objective).*? (\d+)\.\d+")
 _VIEWS_SINCE: Final = 8
 
 
+_CLANG: Final = re.compile(r"clang version (\d+)\.")
+_BITS_SINCE: Final = 19  # found by trying: clang 14 does not, and those between were not tried
+
+
+def tells_bits(die: Die) -> bool:
+    """Whether the entry's compiler tells a bit-field that has all bits of its type from another member."""
+    if compiler_of(die)[0] == "gcc":
+        return True
+    found = _CLANG.search(text(die.cu.get_top_DIE(), "producer") or "")
+    return found is not None and int(found[1]) >= _BITS_SINCE
+
+
 def compiler_of(die: Die) -> tuple[str, bool]:
     """ "gcc", "clang" or "" as an entry's unit says, and whether it numbered the views of locations."""
     producer = text(die.cu.get_top_DIE(), "producer") or ""

@@ -30,6 +30,7 @@ from specc.dwarf.dies import (
     inherited_text,
     number,
     parameters,
+    tells_bits,
     text,
     type_of,
 )
@@ -304,7 +305,7 @@ class Dwarf:
 
     def _passed(self, entry: Die) -> CType:
         clang = compiler_of(entry)[0] != "gcc"
-        return _passed(self._types.whole(type_of(entry)), clang, entry.cu["version"])
+        return _passed(self._types.whole(type_of(entry)), clang, entry.cu["version"], tells_bits(entry))
 
 
 def _left_out(source: Die, links: list[Die], symbol: Symbol, *, sure: bool) -> str:
@@ -374,10 +375,10 @@ def _in_memory(entry: AtEntry) -> bool:
     return entry.kind == PLACE and all(p.where == STACK for p in entry.pieces)
 
 
-def _passed(ctype: CType, clang: bool, version: int) -> CType:
+def _passed(ctype: CType, clang: bool, version: int, bits: bool) -> CType:
     """The type of an argument or result; where DWARF may hide what decides how it is passed, that is said."""
     inner = bare(ctype)
     if not isinstance(inner, Record):
         return ctype
-    doubt = inner.doubt if inner.members is None else hidden_doubt(inner, clang=clang, version=version)
+    doubt = inner.doubt if inner.members is None else hidden_doubt(inner, clang=clang, version=version, bits=bits)
     return Unknown(f"{inner.kind} {inner.tag or '(anonymous)'}", doubt) if doubt else ctype

@@ -23,12 +23,12 @@ from specc.dwarf.dies import (
     Damaged,
     Die,
     children,
-    compiler_of,
     flag,
     has,
     identifier,
     number,
     parameters,
+    tells_bits,
     text,
     type_of,
 )
@@ -190,8 +190,11 @@ class Types:
                 reason = reason or _WHOLE
             end = max(end, offset + bits)
             members.append(Member(identifier(name) or "", ctype, offset, width))
-        if not reason and kind == "struct" and compiler_of(die)[0] != "gcc" and _may_be_moved(members, size):
-            reason = _WHOLE
+        if not reason and kind == "struct" and not tells_bits(die):
+            # DWARF 5, 2.24, and clang with DWARF 4: attributes that raise an alignment are told.
+            told = [max(number(e, "alignment") or 1, align_of(m.type)) for e, m in zip(entries, members, strict=True)]
+            if _may_be_moved(members, told, number(die, "alignment") or 1, size):
+                reason = _ROOM
         if reason:
             return Record(kind, tag, None, exact=False, doubt=reason)
         align, known = _alignment(die, kind, size, entries, members)
@@ -212,28 +215,35 @@ def _alignment(die: Die, kind: str, size: int, entries: list[Die], members: list
 _WHOLE: Final = "clang's DWARF does not tell where in its byte a bit-field begins that is a whole integer"
 
 
-def _may_be_moved(members: list[Member], size: int) -> bool:
+_ROOM: Final = (
+    "there is room in it that the alignment of its members does not explain, and clang's DWARF tells no unnamed"
+    " bit-fields, behind which a member that is a bit-field may begin inside of a byte"
+)
+
+
+def _may_be_moved(members: list[Member], aligns: list[int], own: int, size: int) -> bool:
     """Whether a member may be a bit-field of the size of its type, some bits further on than DWARF says: then there is
     room behind it that the alignment of what follows does not explain, or the record is packed."""
-    natural = max([1, *(align_of(m.type) for m in members if m.bit_width is None)])
+    natural = max([own, *(a for m, a in zip(members, aligns, strict=True) if m.bit_width is None)])
     packed = size % natural or any(
         m.bit_offset % (8 * align_of(m.type)) for m in members if m.bit_width is None and size_of(m.type)
     )
-    for m, after in zip(members, [*members, None][1:], strict=True):
+    for i, m in enumerate(members):
         if m.bit_width is not None or not isinstance(bare(m.type), Int | Enum):
             continue
         end = m.bit_offset + 8 * size_of(m.type)
-        start = 8 * size if after is None else after.bit_offset
-        step = 8 * (natural if after is None else align_of(after.type))
+        last = i + 1 == len(members)
+        start = 8 * size if last else members[i + 1].bit_offset
+        step = 8 * (natural if last else aligns[i + 1])
         if start > end and (packed or start - end >= step or start % step):
             return True
     return False
 
 
-def hidden_doubt(ctype: CType, *, clang: bool, version: int) -> str:
+def hidden_doubt(ctype: CType, *, clang: bool, version: int, bits: bool) -> str:
     """Why a record by value may not be what DWARF shows of it, so that it can be passed in another way; "" otherwise.
 
-    Larger ones are in memory, whatever is hidden in them.
+    Larger ones are in memory, whatever is hidden in them. `bits` says that a bit-field that is a whole integer is told.
     """
     record = bare(ctype)
     if not isinstance(record, Record) or not record.members or record.size > _IN_REGISTERS:
@@ -244,8 +254,8 @@ def hidden_doubt(ctype: CType, *, clang: bool, version: int) -> str:
         inner = bare(member)
         if isinstance(inner, Record) and offset % (8 * align_of(inner)):
             return "a record in it is not aligned, and unnamed bit-fields would decide how that is passed"
-        if clang and plain and isinstance(inner, Int | Enum) and offset % (8 * inner.size):
-            return "clang's DWARF does not tell a bit-field that is a whole integer, and one here is not aligned"
+        if not bits and plain and isinstance(inner, Int | Enum) and offset % (8 * inner.size):
+            return "an integer in it is not aligned: a packed member, with which clang passes it in memory, or a bit-field, with which it does not"
     return ""
 
 
