@@ -159,10 +159,14 @@ class Qualified:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A type that specc cannot lay out (say `_Decimal64`, or a construct of a newer C): `reason` tells the user."""
+    """A type that specc cannot lay out (say `_Decimal64`, or a construct of a newer C): `reason` tells the user.
+
+    `certain` says that this is known of the code, so that no declaration in C of the type is right about it.
+    """
 
     name: str
     reason: str
+    certain: bool = False
 
 
 CType: TypeAlias = (

@@ -12,6 +12,7 @@ again with the file that it is run on.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,20 @@ from specc.locate import UserPlace, UserTargets
 from specc.noun import dataclass, replace
 from specc.path import Complete
 from specc.place import Placement, argument_names, place_text
-from specc.prototype import Parameter, Prototype
+from specc.prototype import (
+    BitInt,
+    Complex,
+    CType,
+    Enum,
+    Parameter,
+    Prototype,
+    Record,
+    Unknown,
+    Vector,
+    bare,
+    decay,
+    spell,
+)
 
 if TYPE_CHECKING:
     from specc.dwarf.judge import Subprogram
@@ -98,8 +112,61 @@ def disagreements(ours: Prototype, theirs: Prototype, used: list[str]) -> tuple[
     here, there = {p.name for p in ours.parameters}, {p.name for p in theirs.parameters}
     renamed = {i for i, (a, b) in enumerate(zip(ours.parameters, theirs.parameters, strict=False))
                if a.name not in there and b.name not in here}  # fmt: skip
-    parameters = tuple(Parameter(None, p.type) if i in renamed else p for i, p in enumerate(theirs.parameters))
-    return argument_differences(ours, replace(theirs, parameters=parameters), used)
+    known = [p.type for p in ours.parameters]
+    parameters = tuple(
+        Parameter(
+            None if i in renamed else p.name, known[i] if i < len(known) and _is_vague(known[i], p.type) else p.type
+        )
+        for i, p in enumerate(theirs.parameters)
+    )
+    found = argument_differences(ours, replace(theirs, parameters=parameters), used)
+    return found + tuple(d for d in _unplaced(ours, theirs, used) if d not in found)
+
+
+def _unplaced(ours: Prototype, theirs: Prototype, used: list[str]) -> Iterator[str]:
+    """Differences that types which specc cannot place make: `compare` leaves them out, as one who does not know a type
+    cannot contradict it. Here the file does know: it is another type, or passed in a way that C has no word for."""
+    if theirs.convention != "sysv" and ours.convention == "sysv" and used:
+        yield f"the code's calling convention is {theirs.convention}, not System V"
+    last = max((i for i, p in enumerate(ours.parameters) if p.name in used), default=-1)
+    pairs = [
+        (f"argument {i + 1}" + (f" (`{a.name}`)" if a.name else ""), decay(a.type), decay(b.type))
+        for i, (a, b) in enumerate(zip(ours.parameters, theirs.parameters, strict=False))
+        if i <= last
+    ]
+    if used:
+        pairs.insert(0, ("the result", ours.result, theirs.result))
+    for what, here, there in pairs:
+        unknown = bare(there)
+        if isinstance(unknown, Unknown) and not isinstance(bare(here), Unknown) and not _is_vague(here, there):
+            yield (
+                f"{what} is `{spell(here)}` in {ours.source or 'the declaration'} and `{unknown.name}` in {theirs.source}:"
+                f" {unknown.reason}"
+            )
+
+
+def _is_vague(here: CType, there: CType) -> bool:
+    """Whether the file only knows less of the same type."""
+    unknown = bare(there)
+    return isinstance(unknown, Unknown) and not isinstance(bare(here), Unknown) and _may_be(bare(here), unknown)
+
+
+def _may_be(ctype: CType, unknown: Unknown) -> bool:
+    """Whether a declaration's type can be what the file has: the same by its name, of which only the file knows less."""
+    match ctype:
+        case Record(kind=kind, tag=tag):
+            same = [f"{kind} {tag}", f"{kind} (anonymous)"] if tag else [unknown.name] * unknown.name.startswith(kind)
+            return unknown.name in same and not unknown.certain
+        case Enum():
+            return unknown.name.startswith("enum ")
+        case BitInt():
+            return "_BitInt" in unknown.name
+        case Complex():
+            return "complex" in unknown.name.lower() and not unknown.certain
+        case Vector():
+            return unknown.name == "vector" and not unknown.certain
+        case _:
+            return False
 
 
 def moved(prototype: Prototype, subprogram: Subprogram, places: dict[str, str]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from specc.dwarf.reader import Dwarf
 from specc.elf import Symbol, file_build_id, read_elf, symbols
 from specc.headers import parse_prototypes
 from specc.place import place_text
-from specc.prototype import Array, CType, Pointer, Prototype, Qualified, Record, Typedef, Unknown, bare, size_of
+from specc.prototype import Array, CType, Pointer, Prototype, Qualified, Record, Typedef, Unknown, bare, size_of, spell
 
 SEED = int(os.environ["SPECC_SEED"])
 CASES = 60
@@ -416,6 +416,48 @@ def test_parameter_packs(compiler: str, flags: str, tmp_path: Path) -> None:
         assert sizes == [w[1:] for w in wanted]
         for place, one in zip(places(told), wanted, strict=True):
             assert place == one[0] or (place.startswith("not: ") and "-O2" in flags and compiler != "g++"), name
+
+
+@needs_gcc
+@pytest.mark.parametrize(
+    ("flags", "text", "wanted"),
+    [
+        ("", "int f(a, b, c, d) char a; short b; float c; _Bool d; { return a; }", ["rdi", "rsi", "xmm0", "rdx"]),
+        ("", "int f(float); int f(c) float c; { return c; }", ["xmm0"]),
+        ("-mlong-double-64", "int f(int a, long double b, int c) { return a; }", ["rdi", "xmm0", "rsi"]),
+        ("-mlong-double-128", "int f(int a, long double b, int c) { return a; }", ["rdi", "xmm0", "rsi"]),
+        ("-mabi=ms", "int f(int a, int b) { return a; }", ["ms_abi, by -mabi=ms"] * 2),
+        ("-fpcc-struct-return", "struct s { int a; }; struct s f(int a) { return (struct s){ a }; }", ["in memory, by -fpcc"]),
+        ("-fpcc-struct-return", "int f(int a, _Complex float b) { return a; }", ["rdi", "xmm0"]),
+        ("-mgeneral-regs-only", "struct s { int a; float b; }; int f(struct s a, int b) { return b; }", ["-mgeneral-regs-only"] * 2),
+        (
+            "",
+            """struct __attribute__((scalar_storage_order("big-endian"))) s { int a; short b; };
+            int f(int a, struct s b, int c) { return a; }""",
+            ["rdi", "in big-endian order", "in big-endian order"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_changes_how_values_are_passed(flags: str, text: str, wanted: list[str], tmp_path: Path) -> None:
+    assert GCC is not None
+    for level in ("-O0", "-O2"):
+        told = found(compiled(tmp_path, GCC, f"{level} -g {flags}", text), "f")
+        for place, one in zip(places(told), wanted, strict=True):
+            assert place == one or (place.startswith("not: ") and one in place), (level, place)
+    types = [spell(p.type) for p in told.prototype.parameters]
+    if "(a, b, c, d)" in text:
+        assert types == ["char", "short", "double", "_Bool"]  # as callers pass them
+    if "long-double" in flags:
+        assert types[1] == ("double" if "64" in flags else "__float128")
+
+
+@needs_gcc
+def test_an_order_of_bytes_behind_a_pointer(tmp_path: Path) -> None:
+    assert GCC is not None
+    text = """struct __attribute__((scalar_storage_order("big-endian"))) s { int a; char b; enum { A, B } c; };
+        int f(struct s *p) { return p->a; }"""
+    path = compiled(tmp_path, GCC, "-O0 -g", text)
+    assert "in big-endian order" in str(opened(path).completed_by(symbol_of(path, "f"))(Record("struct", "s", None)))
 
 
 LEFT_OUT = """

@@ -120,6 +120,75 @@ def test_a_declaration_that_differs(prototype: str, args: str, message: str, tmp
     assert "DWARF of p: long plain(int first, long second)" in text
 
 
+UNPLACED = """
+struct st { int a; long b; };
+struct pair { long a; int b; };
+int dec(int a, _Decimal64 b, int z) { return z; }
+int ld(int a, long double b, int z) { return z; }
+struct st st(int a) { return (struct st){ a }; }
+int pair(struct pair p, int z) { return z; }
+int kr(a, b) float a; short b; { return b; }
+"""
+UNPLACED_CXX = """
+struct NT { int a; NT(int x) : a(x) { } NT(const NT &o) : a(o.a) { } };
+struct D : NT { int b; D() : NT(1) { } };
+extern "C" NT result(int y, int z) { return NT(z + y); }
+extern "C" int argument(NT y, int z) { return z; }
+extern "C" int member(int y, int NT::*m, int z) { return z; }
+extern "C" int null(decltype(nullptr) n, int z) { return z; }
+extern "C" int fine(int y, int z) { return z; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "prototype", "args", "message"),
+    [
+        ("", "int dec(int a, long b, int z)", "[z]", "argument 2 (`b`) is `long`"),
+        ("", "int dec(int a, long b, int z)", "[a]", ""),
+        ("", "int ld(int a, long double b, int z)", "[b]", ""),
+        ("-mlong-double-64", "int ld(int a, long double b, int z)", "[z]", "`long double` in the prototype at spec.yaml:5 and `double`"),
+        ("-mlong-double-64", "int ld(int a, double b, int z)", "[z]", ""),
+        ("-mlong-double-128", "int ld(int a, long double b, int z)", "[z]", "and `__float128` in DWARF of q"),
+        ("-mlong-double-128", "int ld(int a, __float128 b, int z)", "[z]", ""),
+        ("-fpcc-struct-return", "struct st st(int a)", "[a]", "by -fpcc-struct-return"),
+        ("-mabi=ms", "int ld(int a, int b, int z)", "[a]", "the code's calling convention is ms_abi"),
+        ("", "int pair(struct pair p, int z)", "[z]", ""),
+        ("clang -gdwarf-4", "int pair(struct pair p, int z)", "[z]", ""),  # it is not _Atomic
+        ("", "int kr(float a, short b)", "[b]", ""),
+        ("", "int kr(float a, short b)", "[a]", "`float` in the prototype at spec.yaml:5 and `double`"),
+        ("g++", "int result(int y, int z)", "[z]", "the result is `int` in the prototype at spec.yaml:5 and `struct NT`"),
+        ("g++", "struct NT result(int y, int z)", "[z]", "the result is `struct NT`"),
+        ("g++", "int argument(int y, int z)", "[z]", "argument 1 (`y`) is `int`"),
+        ("g++", "int argument(struct NT y, int z)", "[z]", "argument 1 (`y`) is `struct NT`"),
+        ("g++", "int member(int y, long m, int z)", "[z]", "argument 2 (`m`) is `long`"),
+        ("g++", "int member(int y, long m, int z)", "[y]", ""),
+        ("g++", "int null(void *n, int z)", "[z]", ""),
+        ("g++", "int fine(int y, int z)", "[z]", ""),
+    ],
+)  # fmt: skip
+def test_a_type_that_specc_cannot_place(flags: str, prototype: str, args: str, message: str, tmp_path: Path) -> None:
+    """What only the file knows contradicts a declaration; where the declaration knows more, it is believed."""
+    compiler = "g++" if flags == "g++" else flags.partition(" ")[0] if flags.startswith("clang") else GCC
+    if shutil.which(str(compiler)) is None:
+        pytest.skip(f"it needs {compiler}")
+    source = "q.cc" if flags == "g++" else "q.c"
+    (tmp_path / source).write_text(UNPLACED_CXX if flags == "g++" else UNPLACED)
+    options = [f for f in flags.split() if f.startswith("-")]
+    command = [str(compiler), "-g", "-O0", "-w", *options, "-shared", "-fPIC", source, "-o", "q"]
+    if compiler == "clang":
+        (tmp_path / source).write_text(UNPLACED.replace("_Decimal64", "long"))
+    subprocess.run(command, cwd=tmp_path, check=True)
+    name = prototype.partition("(")[0].split()[-1]
+    (tmp_path / "t.h").write_text("struct st { int a; long b; }; struct pair { long a; int b; }; struct NT { int a; };")
+    spec = f'headers: [t.h]\nprobes: [{{uprobe: {tmp_path}/q:{name}, prototype: "{prototype}", args: {args}}}]'
+    made, text = compiled(tmp_path, spec)
+    if message:
+        head = text.splitlines()[0].replace(str(tmp_path) + "/", "")
+        assert made is None and head.startswith(f"SP209 `{name}` is declared differently") and message in head, head
+    else:
+        assert made is not None, text
+
+
 @pytest.mark.parametrize(
     ("target", "code", "note"),
     [

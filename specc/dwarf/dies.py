@@ -108,6 +108,11 @@ _GNU: Final = re.compile(r"GNU (?:C|GIMPLE|Objective).*? (\d+)\.\d+")
 _VIEWS_SINCE: Final = 8
 
 
+def options(die: Die) -> frozenset[str]:
+    """The compiler's options in the entry's unit, those that it tells: gcc all that change code, clang none."""
+    return frozenset((text(die.cu.get_top_DIE(), "producer") or "").split())
+
+
 _CLANG: Final = re.compile(r"clang version (\d+)\.")
 _BITS_SINCE: Final = 19  # found by trying: clang 14 does not, and those between were not tried
 

@@ -29,6 +29,7 @@ from specc.dwarf.dies import (
     identifier,
     inherited_text,
     number,
+    options,
     parameters,
     tells_bits,
     text,
@@ -38,10 +39,29 @@ from specc.dwarf.files import mapped
 from specc.dwarf.judge import Facts, Subprogram, judge
 from specc.dwarf.mangled import parameter_count
 from specc.dwarf.places import OWN_FRAME, PLACE, AtEntry, at_entry, frame_of
-from specc.dwarf.types import CXX, C, Types, hidden_doubt
+from specc.dwarf.types import CXX, C, Types, hidden_doubt, is_certain
 from specc.elf import STT_FUNC, Symbol, symbols
+from specc.noun import dataclass
 from specc.place import STACK
-from specc.prototype import CType, Parameter, Prototype, Record, Unknown, Void, bare, decay, record_and_alias, size_of
+from specc.prototype import (
+    DOUBLE,
+    FLOAT,
+    Array,
+    Complex,
+    CType,
+    Float,
+    Parameter,
+    Prototype,
+    Record,
+    Unknown,
+    Vector,
+    Void,
+    bare,
+    decay,
+    record_and_alias,
+    size_of,
+    spell,
+)
 
 _ASSEMBLER: Final = (0x31, 0x8001)  # DW_LANG_Assembly, DW_LANG_Mips_Assembler
 _SPLIT: Final = ("dwo_name", "GNU_dwo_name", "GNU_dwo_id")
@@ -258,10 +278,16 @@ class Dwarf:
         convention = number(die, "calling_convention") or next(
             (number(d, "calling_convention") for d in links if has(d, "calling_convention")), None
         )
-        prototype = self._prototype(source, symbol, "sysv" if convention in _ORDINARY else "one of its own", where)
+        compiler, viewed = compiler_of(die)
+        flags = frozenset[str]().union(*(options(d) for d in links))
+        kept = "sysv" if convention in _ORDINARY else "one of its own"
+        if "-mabi=ms" in flags:
+            kept = "ms_abi, by -mabi=ms"
+        # C11 6.5.2.2p6. C++ has only prototypes, and its compilers do not say so.
+        promoting = language in C and not any(flag(d, "prototyped") for d in links)
+        prototype = self._prototype(source, symbol, kept, where, _Passing(flags, promoting, compiler))
         if not prototype.parameters and isinstance(prototype.result, Void) and len(links) == 1 and not _has_types(unit):
             raise self._not_described(symbol, "its unit has no types at all, as with -g1", where)
-        compiler, viewed = compiler_of(die)
         # clang sets the flag with -O1 and more.
         tells = has(die, "call_all_calls") or has(die, "GNU_all_call_sites")
         if language in CXX and (lost := _left_out(source, links, symbol, sure=compiler == "gcc" or tells)):
@@ -287,18 +313,18 @@ class Dwarf:
             optimised = tells or marked or any(e.kind != OWN_FRAME for e in entries if not _in_memory(e))
         return judge(Facts(symbol.name, prototype, entries, compiler, optimised, changeable, marked, viewed))
 
-    def _prototype(self, die: Die, symbol: Symbol, convention: str, where: Location | None) -> Prototype:
+    def _prototype(self, die: Die, symbol: Symbol, convention: str, where: Location | None, how: _Passing) -> Prototype:
         made: list[Parameter] = []
         for entry in parameters(die):
             name = inherited_text(entry, "name")
             if flag(entry, "artificial") and name != "this":
                 raise stop("SP274", f"`{symbol.name}` has arguments of C++'s own (`{name}`)", where,
                            help="probe a function that it calls")  # fmt: skip
-            made.append(Parameter(identifier(name), self._passed(entry)))
+            made.append(Parameter(identifier(name), how.argument(self._passed(entry))))
         names = [p.name for p in made]
         # clang names all arguments of a parameter pack as the pack; none can be meant by that name.
         made = [p if names.count(p.name) == 1 else Parameter(None, p.type) for p in made]
-        result = self._passed(die)
+        result = how.result(self._passed(die))
         variadic = bool(children(die, "unspecified_parameters"))
         name = symbol.name.partition("@")[0]
         return Prototype(name, result, tuple(made), variadic, convention, source=self.source)
@@ -381,4 +407,56 @@ def _passed(ctype: CType, clang: bool, version: int, bits: bool) -> CType:
     if not isinstance(inner, Record):
         return ctype
     doubt = inner.doubt if inner.members is None else hidden_doubt(inner, clang=clang, version=version, bits=bits)
-    return Unknown(f"{inner.kind} {inner.tag or '(anonymous)'}", doubt) if doubt else ctype
+    return Unknown(_tagged(inner), doubt, is_certain(doubt)) if doubt else ctype
+
+
+def _tagged(record: Record) -> str:
+    return f"{record.kind} {record.tag or '(anonymous)'}"
+
+
+# gcc's manual, "x86 Options": without SSE, its registers take no values.
+_WITHOUT_SSE: Final = frozenset({"-mno-sse", "-mgeneral-regs-only", "-msoft-float"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Passing:
+    """What decides how a function's values are passed beside their types: the compiler's options, as far as they are told,
+    and whether the callers of a function without a prototype promote them (`promoting`)."""
+
+    options: frozenset[str]
+    promoting: bool
+    compiler: str
+
+    def argument(self, ctype: CType) -> CType:
+        if self.promoting and bare(ctype) == FLOAT:
+            # C11 6.5.2.2p6: a `double` is passed. Narrow integers are `int`s, whose low bytes are the value.
+            return (
+                DOUBLE
+                if self.compiler
+                else Unknown("float", "the function may have no prototype, and callers may pass a `double`")
+            )
+        return self._without_sse(ctype)
+
+    def result(self, ctype: CType) -> CType:
+        inner = bare(ctype)
+        if isinstance(inner, Record) and "-fpcc-struct-return" in self.options:
+            return Unknown(_tagged(inner), "its code returns it in memory, by -fpcc-struct-return", True)
+        return self._without_sse(ctype)
+
+    def _without_sse(self, ctype: CType) -> CType:
+        without = sorted(self.options & _WITHOUT_SSE)
+        if without and _floats(ctype):
+            return Unknown(spell(ctype), f"its code has no registers for floating types, by {without[0]}", True)
+        return ctype
+
+
+def _floats(ctype: CType) -> bool:
+    match bare(ctype):
+        case Float() | Complex() | Vector():
+            return True
+        case Array(element=element):
+            return _floats(element)
+        case Record(members=members):
+            return any(_floats(m.type) for m in members or ())
+        case _:
+            return False

@@ -27,6 +27,7 @@ from specc.dwarf.dies import (
     has,
     identifier,
     number,
+    options,
     parameters,
     tells_bits,
     text,
@@ -36,12 +37,14 @@ from specc.prototype import (
     BOOL,
     DOUBLE,
     FLOAT,
+    FLOAT128,
     INTS,
     VOID,
     Array,
     Complex,
     CType,
     Enum,
+    Float,
     Function,
     Int,
     Member,
@@ -65,11 +68,12 @@ _QUALIFIERS: Final = {
 _RECORDS: Final = {"DW_TAG_structure_type": "struct", "DW_TAG_class_type": "struct", "DW_TAG_union_type": "union"}
 _POINTERS: Final = frozenset({"DW_TAG_pointer_type", "DW_TAG_reference_type", "DW_TAG_rvalue_reference_type"})
 _CHAIN: Final = frozenset({"DW_TAG_typedef", "DW_TAG_array_type", *_QUALIFIERS})
+_NULL: Final = ("decltype(nullptr)", "std::nullptr_t")  # Itanium C++ ABI 2.1: of `void *`'s size, and passed so
 _DEEPEST: Final = 128
 _IN_REGISTERS: Final = 16  # bytes; psABI 3.2.3: what is larger is passed in memory
 
 # DWARF 5, 7.8: DW_ATE_*
-_BOOLEAN, _COMPLEX_FLOAT, _SIGNED, _SIGNED_CHAR, _UNSIGNED, _UNSIGNED_CHAR, _UTF = 2, 3, 5, 6, 7, 8, 16
+_BOOLEAN, _COMPLEX_FLOAT, _FLOAT, _SIGNED, _SIGNED_CHAR, _UNSIGNED, _UNSIGNED_CHAR, _UTF = 2, 3, 4, 5, 6, 7, 8, 16
 _SIGNED_BY_SIZE: Final = {1: "signed char", 2: "short", 4: "int", 8: "long", 16: "__int128"}
 _UNSIGNED_BY_SIZE: Final = {1: "unsigned char", 2: "unsigned short", 4: "unsigned int", 8: "unsigned long", 16: "unsigned __int128"}  # fmt: skip
 _BY_REFERENCE: Final = 4  # DW_CC_pass_by_reference of a C++ class
@@ -131,7 +135,7 @@ class Types:
             return self._record(die)
         match tag:
             case "DW_TAG_base_type":
-                return _base(die)
+                return _reversed(die) or _base(die)
             case "DW_TAG_typedef":
                 target, name = same(type_of(die)), identifier(text(die, "name"))
                 return target if name is None else Typedef(name, target, number(die, "alignment"))
@@ -143,11 +147,15 @@ class Types:
                 found = parameters(die)
                 variadic = bool(children(die, "unspecified_parameters"))
                 return Function(self.behind(type_of(die)), tuple(self.behind(type_of(p)) for p in found), variadic)
+            case "DW_TAG_unspecified_type" if text(die, "name") in _NULL:
+                return Pointer(VOID)
             case _:
                 what = str(tag).removeprefix("DW_TAG_").replace("_", " ")
                 return Unknown(text(die, "name") or what, f"it is a {what}, whose place specc does not know")
 
     def _enum(self, die: Die) -> CType:
+        if (swapped := _reversed(die)) is not None:
+            return swapped
         size = number(die, "byte_size")
         if size not in (1, 2, 4, 8):
             return Unknown(f"enum {text(die, 'name') or '(anonymous)'}", "it is incomplete here")
@@ -172,7 +180,7 @@ class Types:
         end = 0
         entries = [m for m in children(die, "member") if not has(m, "external") and not flag(m, "declaration")]
         for index, entry in enumerate(entries):
-            ctype = self.whole(type_of(entry))
+            ctype = _reversed(entry) or self.whole(type_of(entry))
             if isinstance(ctype, Array) and ctype.count is None and index < len(entries) - 1:
                 ctype = Array(ctype.element, 0)
             name = text(entry, "name")
@@ -270,14 +278,38 @@ def _parts(record: Record, base: int) -> Iterator[tuple[int, CType, bool]]:
             yield from _parts(inner, base + m.bit_offset)
 
 
+_BIG_ENDIAN: Final = 1  # DWARF 5, 7.8: DW_END_big
+_SWAPPED: Final = "its bytes are in big-endian order (DW_AT_endianity)"
+
+
+def _reversed(die: Die) -> Unknown | None:
+    """What a type or a member is that does not have the machine's order of bytes (DWARF 5, 5.1.1): gcc's attribute
+    `scalar_storage_order`."""
+    return (
+        Unknown(text(die, "name") or "(no name)", _SWAPPED, True) if number(die, "endianity") == _BIG_ENDIAN else None
+    )
+
+
+def _long_double(die: Die, size: int) -> CType:
+    """gcc's -mlong-double-64 makes it a `double`, which its size shows, and -mlong-double-128 a `__float128`."""
+    if size == DOUBLE.size:
+        return DOUBLE
+    return FLOAT128 if "-mlong-double-128" in options(die) else base_type("long double", size)
+
+
 def _base(die: Die) -> CType:
     """A base type by its name, or, if that is a name of the compiler's own, by its encoding."""
     name, size, encoding = text(die, "name") or "", number(die, "byte_size") or 0, number(die, "encoding")
     if "_BitInt" in name:
         return Unknown(name, "DWARF does not tell how many bits it has")
     if encoding == _COMPLEX_FLOAT and name in ("complex", "_Complex"):  # clang before 14 says no more
-        element = {8: FLOAT, 16: DOUBLE}.get(size)
-        return Complex(element) if element else Unknown(name, "DWARF does not tell of what")
+        plain = {8: FLOAT, 16: DOUBLE}.get(size)
+        return Complex(plain) if plain else Unknown(name, "DWARF does not tell of what")
+    if name == "long double" and encoding == _FLOAT:
+        return _long_double(die, size)
+    if name in ("complex long double", "_Complex long double") and encoding == _COMPLEX_FLOAT:
+        element = _long_double(die, size // 2)
+        return Complex(element) if isinstance(element, Float) else element
     made = base_type(name, size)
     if isinstance(made, Int) and made.kind == "char":
         return Int(made.name, made.size, encoding == _SIGNED_CHAR, "char")
@@ -349,22 +381,32 @@ def _why_without_layout(member: CType) -> str:
             return ""
 
 
+_REFERENCE: Final = "C++ passes it by reference, as it is not trivial to copy"
+_EITHER: Final = "DWARF does not tell whether C++ passes it by value or by reference"
+_BASES, _VIRTUAL, _EMPTY = "it has base classes", "it has virtual functions", "it is an empty class"
+
+
+def is_certain(doubt: str) -> bool:
+    """Whether what keeps a record from being placed is known of the code, so that a header in C cannot know better."""
+    return any(reason in doubt for reason in (_REFERENCE, _EITHER, _BASES, _VIRTUAL, _EMPTY, _SWAPPED))
+
+
 def _why_no_c_record(die: Die) -> str:
     """Why a record is not passed as the C record with these members (Itanium C++ ABI 3.1.1); "" when it is."""
     convention = number(die, "calling_convention")
     if convention == _BY_REFERENCE:
-        return "C++ passes it by reference, as it is not trivial to copy"
+        return _REFERENCE
     for child in die.iter_children():
         if child.tag == "DW_TAG_inheritance":
-            return "it has base classes"
+            return _BASES
         if child.tag == "DW_TAG_subprogram" and (has(child, "virtuality") or convention is None):
-            return "DWARF does not tell whether C++ passes it by value or by reference"
+            return _EITHER
         if child.tag == "DW_TAG_variant_part":
             return "it has variants"
         if str(text(child, "name")).startswith("_vptr"):
-            return "it has virtual functions"
+            return _VIRTUAL
     if not children(die, "member") and _is_cxx(die):
-        return "it is an empty class"
+        return _EMPTY
     return ""
 
 
