@@ -17,6 +17,8 @@ from specc.diagnostics import Report, Sources, render
 from specc.elf import file_build_id, read_elf, symbols
 from specc.ir import Program
 from specc.pipeline import Session, front
+from specc.run.user_target import check_user_code
+from specc.user_code import find_place
 
 GCC = shutil.which("gcc")
 pytestmark = pytest.mark.skipif(GCC is None, reason="programs of these tests: it needs gcc")
@@ -118,6 +120,47 @@ def test_a_declaration_that_differs(prototype: str, args: str, message: str, tmp
     head = text.splitlines()[0].replace(str(tmp_path) + "/", "")
     assert head.startswith("SP209 `plain` is declared differently in the DWARF of p: ") and message in head
     assert "DWARF of p: long plain(int first, long second)" in text
+
+
+RESULTS = """
+struct big { long a, b, c; };
+struct odd { char a; int b; } __attribute__((packed));
+void nothing(int a, long b) { }
+float floating(int a) { return a; }
+int number(int a) { return a; }
+struct big memory(int a) { return (struct big){ a }; }
+int after(struct odd o, int z) { return z; }
+"""
+
+
+@pytest.mark.parametrize("compiler", [c for c in ("gcc", "clang-14", "clang-19") if shutil.which(c)])
+@pytest.mark.parametrize("level", ["-O0 -gdwarf-4", "-O2 -gdwarf-5"])
+def test_a_file_that_agrees_at_the_start(level: str, compiler: str, tmp_path: Path) -> None:
+    """Nothing is said of results that are not recorded, nor of types that the file only knows less of."""
+    (tmp_path / "t.h").write_text("".join(RESULTS.partition("void")[0]))
+    (tmp_path / "q.c").write_text(RESULTS)
+    command = [compiler, *level.split(), "-g", "-w", "-shared", "-fPIC", "q.c", "-o", "q"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    spec = "headers: [t.h]\nprobes:\n"
+    for prototype in (
+        "void nothing(int a, long b)",
+        "float floating(int a)",
+        "int number(int a)",
+        "struct big memory(int a)",
+    ):
+        name = prototype.partition("(")[0].split()[-1]
+        spec += f"  - {{name: {name}, uretprobe: {tmp_path}/q:{name}, prototype: '{prototype}'}}\n"
+    if "-O0" in level:
+        spec += (
+            f"  - {{name: after, uprobe: {tmp_path}/q:after, prototype: 'int after(struct odd o, int z)', args: [z]}}\n"
+        )
+    made, text = compiled(tmp_path, spec)
+    assert made is not None and text == "", text
+    probes = parse_description(describe(made)).probes
+    found = {p.name: find_place(p.target, None) for p in probes if p.target is not None}
+    report = Report()
+    check_user_code(probes, found, lambda name: None, report, force=False)
+    assert [d.message for d in report.diagnostics] == []
 
 
 UNPLACED = """

@@ -84,7 +84,9 @@ def _problems(probe: ProbeDescription, place: UserPlace) -> list[tuple[str, tupl
     read = {n: place_text(a.pieces) for n, a in zip(argument_names(by_abi), by_abi.arguments, strict=True)}
     if built is not None:
         read = {n: _places_compiled_in(probe).get(n, "where the other file had it") for n in read}
-    read = {n: read.get(n, "") for n in probe.used if n in read or n == RETURN}
+    # Nothing is recorded of a result that there is none of, or that no probe can read, also where nothing was named.
+    returns = by_abi.result.readable or by_abi.result.memory
+    read = {n: read.get(n, "") for n in probe.used if n in read or (n == RETURN and returns)}
     elsewhere = moved(ours, found.subprogram, read)
     if not elsewhere:
         return []
