@@ -125,8 +125,10 @@ def _declared(probe: ProbeSpec, index: HeaderIndex | None) -> Prototype | None:
     assert probe.function is not None
     if probe.prototype is not None:
         from specc.headers import parse_declaration
+        from specc.headers.declaration import symbol_of
 
         prototype = parse_declaration(probe.prototype.text, index, probe.prototype.where)
+        prototype = replace(prototype, name=symbol_of(probe.prototype.text, prototype))
         if prototype.name not in _names(probe):
             raise stop(
                 "SP207",
@@ -240,6 +242,8 @@ def _described(probe: ProbeSpec, sources: Sources, *, declared: bool) -> Describ
     except Stop as problem:
         if "/" in target.path.text:
             sources.absent[target.path.text] = None
+        if not declared and problem.diagnostic.code == "SP447":
+            raise  # the name is not one function's: no prototype would help
         return problem.diagnostic.message
     sources.dependencies[place.path] = None
     found = described(place, Path(target.path.text).name, where, declared=declared)

@@ -247,6 +247,33 @@ def test_nothing_to_go_by(target: str, code: str, note: str, tmp_path: Path, pro
     assert made is None and text.startswith(code) and note in text
 
 
+def test_two_functions_of_one_name(tmp_path: Path) -> None:
+    """Without a prototype, too, what is wrong is the name."""
+    assert GCC is not None
+    for name, types in (("a", "int a, long b"), ("b", "char *p, short a")):
+        text = f"__attribute__((noinline)) static int dup({types}) {{ return a; }} int use_{name}(void) {{ return dup(0, 1); }}"
+        (tmp_path / f"{name}.c").write_text(text)
+    subprocess.run([GCC, "-g", "-O0", "-w", "-shared", "-fPIC", "a.c", "b.c", "-o", "two"], cwd=tmp_path, check=True)
+    made, text = compiled(tmp_path, f"probes: [{{uprobe: {tmp_path}/two:dup}}]")
+    assert made is None and text.startswith(f"SP447 `{tmp_path}/two` has 2 functions called `dup`"), text
+
+
+@pytest.mark.parametrize("debug", ["-g0", "-g"])
+def test_a_declaration_with_an_asm_label(debug: str, tmp_path: Path) -> None:
+    """The symbol is the label, and the name is not; as GNU C has it, of one string or several."""
+    assert GCC is not None
+    declared = 'int labelled(int a, long b) __asm__("the" "_real")'
+    (tmp_path / "l.c").write_text(f"{declared}; int labelled(int a, long b) {{ return a; }}")
+    subprocess.run([GCC, debug, "-O0", "-shared", "-fPIC", "l.c", "-o", "l"], cwd=tmp_path, check=True)
+    made, text = compiled(tmp_path, f"probes: [{{uprobe: {tmp_path}/l:the_real, prototype: '{declared}', args: [b]}}]")
+    assert (places(made), text) == ({"b": "rsi"}, "")
+    made, text = compiled(tmp_path, f"probes: [{{uprobe: {tmp_path}/l:labelled, prototype: '{declared}', args: [b]}}]")
+    assert made is None and text.startswith("SP207 the prototype declares `the_real`, and the probe is on `labelled`")
+    if debug == "-g":
+        made, text = compiled(tmp_path, f"probes: [{{uprobe: {tmp_path}/l:the_real, args: [b]}}]")
+        assert (places(made), text) == ({"b": "rsi"}, "")
+
+
 def test_a_function_that_is_only_there_as_a_copy(tmp_path: Path, program: Path, copy: str) -> None:
     made, text = compiled(tmp_path, f"probes: [{{uprobe: {program}:copied, args: [a]}}]")
     assert made is None and text.startswith("SP206") and "there is no function `copied`" in text

@@ -18,6 +18,8 @@ from specc.headers.scan import Scan
 from specc.prototype import Parameter, Prototype
 
 _NAME: Final = "<prototype>"
+# GNU C, "Controlling Names Used in Assembler Code": the name is a string, or several in a row.
+_LABEL: Final = re.compile(r"\b(?:asm|__asm__|__asm)\s*\(((?:\s*\"[^\"]*\")+)\s*\)")
 
 
 def parse_declaration(text: str, index: HeaderIndex | None, where: Location) -> Prototype:
@@ -36,6 +38,12 @@ def parse_declaration(text: str, index: HeaderIndex | None, where: Location) -> 
             raise
         note = f"in the prototype, column {d.where.column}: {_excerpt(stripped, d.where)}"
         raise stop(d.code, d.message, where, notes=(*d.notes, note), help=d.help) from None
+
+
+def symbol_of(text: str, prototype: Prototype) -> str:
+    """The symbol of the function that `text` declares: its asm label, which replaces its name, or that."""
+    label = _LABEL.search(text)
+    return "".join(re.findall(r'"([^"]*)"', label[1])) if label is not None else prototype.name
 
 
 def _excerpt(text: str, where: Location) -> str:
