@@ -350,6 +350,35 @@ def test_cxx(tmp_path: Path) -> None:
 
 
 CXX = [c for c in ("g++", "clang++-14", "clang++-19") if shutil.which(c)]
+ATOMIC = """
+    struct A { int a; long b; };
+    struct T { _Atomic int a; long b; };
+    int plain(struct A v, int z) { return z + v.a; }
+    int atomic(struct T v, int z) { return z + v.a; }
+    int unused(struct A v, int z) { return z; }
+    int many(long a, long b, long c, long d, long e, struct A v, int z) { return z + v.a; }
+    struct A result(int z) { return (struct A){ z }; }
+"""
+
+
+@needs_clang
+@pytest.mark.parametrize("compiler", [c for c in ("clang", "clang-14", "clang-19") if shutil.which(c)])
+@pytest.mark.parametrize(
+    "flags", ["-O0", "-O2", "-O0 -fsanitize=address -fno-sanitize-link-runtime", "-O0 -fomit-frame-pointer"]
+)
+def test_members_that_may_be_atomic(flags: str, compiler: str, tmp_path: Path) -> None:
+    """DWARF 4 has no word for it, and it moves a record to memory; what is stored by the prologue came in registers."""
+    if "address" in flags and compiler != "clang-19":
+        pytest.skip("older clangs link a library that may not be installed")
+    path = compiled(tmp_path, compiler, f"{flags} -gdwarf-4", ATOMIC)
+    told = {name: places(found(path, name)) for name in ("plain", "atomic", "unused", "many", "result")}
+    if flags == "-O0":
+        assert told["plain"] == told["unused"] == ["rdi:rsi", "rdx"]
+    for name, refused in {"atomic": 2, "many": 2, "result": 1}.items():
+        assert all("which are _Atomic" in place for place in told[name][-refused:]), (name, told[name])
+    assert told["plain"][0] == "rdi:rsi" or "which are _Atomic" in told["plain"][0]
+
+
 CLANG_RECORDS = """
     struct J { long v __attribute__((aligned(64))); int w; };
     struct K { int x; struct { long v __attribute__((aligned(64))); } in; };

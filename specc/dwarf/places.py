@@ -31,6 +31,7 @@ _REG, _BREG, _LIT = range(0x50, 0x70), range(0x70, 0x90), range(0x30, 0x50)
 _REGX, _FBREG, _PIECE, _BIT_PIECE, _CFA, _STACK_VALUE = 0x90, 0x91, 0x93, 0x9D, 0x9C, 0x9F
 _IMPLICIT_VALUE: Final = 0x9E
 _CONSTANTS: Final = range(0x08, 0x12)
+_FRAME_POINTER: Final = -16  # where it is pushed, from the canonical frame address
 _PARAMETER_REF: Final = 0xFA  # DW_OP_GNU_parameter_ref: what the caller would have passed, and does not
 
 
@@ -71,7 +72,7 @@ def frame_of(function: Die, entry: int, parser: Any, lists: Any) -> Frame:
             case [0x9C]:  # DW_OP_call_frame_cfa
                 cfa = 0
             case [0x56]:  # DW_OP_reg6: the frame pointer, pushed below the return address
-                cfa = -16
+                cfa = _FRAME_POINTER
     return Frame(entry, cfa, parser, lists)
 
 
@@ -89,6 +90,16 @@ def at_entry(parameter: Die | None, size: int, frame: Frame) -> AtEntry:
         return _read(location.value, size, frame, listed=False)
     found = _first(parameter, location, frame)
     return AtEntry(NOTHING, listed=True) if found is None else _read(found, size, frame, listed=True)
+
+
+def in_own_frame(parameter: Die | None, frame: Frame) -> bool:
+    """Whether a value is below the frame pointer of a function that is not optimised, right in its frame: then the prologue
+    put it there, out of registers. What was passed in memory is described where it is, or through a pointer (ASan)."""
+    location = None if parameter is None else parameter.attributes.get("DW_AT_location")
+    if location is None or not isinstance(location.value, list) or frame.cfa != _FRAME_POINTER:
+        return False
+    operations = frame.parser.parse_expr(location.value)
+    return len(operations) == 1 and operations[0].op == _FBREG and bool(operations[0].args[0] < 0)
 
 
 def _first(parameter: Die, location: Any, frame: Frame) -> Sequence[int] | None:

@@ -37,30 +37,22 @@ from specc.dwarf.dies import (
 )
 from specc.dwarf.files import mapped
 from specc.dwarf.judge import Facts, Subprogram, judge
-from specc.dwarf.mangled import parameter_count
-from specc.dwarf.places import OWN_FRAME, PLACE, AtEntry, at_entry, frame_of
+from specc.dwarf.passing import Passing, left_out, tagged
+from specc.dwarf.places import OWN_FRAME, PLACE, AtEntry, at_entry, frame_of, in_own_frame
 from specc.dwarf.types import CXX, C, Types, hidden_doubt, is_certain
 from specc.elf import STT_FUNC, Symbol, symbols
-from specc.noun import dataclass
 from specc.place import STACK
 from specc.prototype import (
-    DOUBLE,
-    FLOAT,
-    Array,
-    Complex,
     CType,
-    Float,
     Parameter,
     Prototype,
     Record,
     Unknown,
-    Vector,
     Void,
     bare,
     decay,
     record_and_alias,
     size_of,
-    spell,
 )
 
 _ASSEMBLER: Final = (0x31, 0x8001)  # DW_LANG_Assembly, DW_LANG_Mips_Assembler
@@ -279,18 +271,22 @@ class Dwarf:
             (number(d, "calling_convention") for d in links if has(d, "calling_convention")), None
         )
         compiler, viewed = compiler_of(die)
+        # clang sets the flag with -O1 and more.
+        tells = has(die, "call_all_calls") or has(die, "GNU_all_call_sites")
         flags = frozenset[str]().union(*(options(d) for d in links))
         kept = "sysv" if convention in _ORDINARY else "one of its own"
         if "-mabi=ms" in flags:
             kept = "ms_abi, by -mabi=ms"
         # C11 6.5.2.2p6. C++ has only prototypes, and its compilers do not say so.
         promoting = language in C and not any(flag(d, "prototyped") for d in links)
-        prototype = self._prototype(source, symbol, kept, where, _Passing(flags, promoting, compiler))
+        frame = frame_of(die, symbol.value, _parser(die), self._lists)
+        own = {_original(c): c for c in parameters(die)}
+        stored = frozenset(p for p, c in own.items() if compiler == "clang" and not tells and in_own_frame(c, frame))
+        how = Passing(flags, promoting, compiler, stored)
+        prototype = self._prototype(source, symbol, kept, where, how)
         if not prototype.parameters and isinstance(prototype.result, Void) and len(links) == 1 and not _has_types(unit):
             raise self._not_described(symbol, "its unit has no types at all, as with -g1", where)
-        # clang sets the flag with -O1 and more.
-        tells = has(die, "call_all_calls") or has(die, "GNU_all_call_sites")
-        if language in CXX and (lost := _left_out(source, links, symbol, sure=compiler == "gcc" or tells)):
+        if language in CXX and (lost := left_out(source, links, symbol, sure=compiler == "gcc" or tells)):
             raise stop(
                 "SP272",
                 f"the debug information of `{self.name}` does not tell all arguments of `{symbol.name}`",
@@ -298,8 +294,6 @@ class Dwarf:
                 notes=[lost],
                 help="add a header that declares it to `headers`, or a `prototype:` to the probe",
             )
-        frame = frame_of(die, symbol.value, _parser(die), self._lists)
-        own = {_original(c): c for c in parameters(die)}
         entries = tuple(
             at_entry(own.get(_original(p)), size_of(decay(t.type)), frame)
             for p, t in zip(parameters(source), prototype.parameters, strict=True)
@@ -313,14 +307,18 @@ class Dwarf:
             optimised = tells or marked or any(e.kind != OWN_FRAME for e in entries if not _in_memory(e))
         return judge(Facts(symbol.name, prototype, entries, compiler, optimised, changeable, marked, viewed))
 
-    def _prototype(self, die: Die, symbol: Symbol, convention: str, where: Location | None, how: _Passing) -> Prototype:
+    def _prototype(self, die: Die, symbol: Symbol, convention: str, where: Location | None, how: Passing) -> Prototype:
         made: list[Parameter] = []
         for entry in parameters(die):
             name = inherited_text(entry, "name")
             if flag(entry, "artificial") and name != "this":
                 raise stop("SP274", f"`{symbol.name}` has arguments of C++'s own (`{name}`)", where,
                            help="probe a function that it calls")  # fmt: skip
-            made.append(Parameter(identifier(name), how.argument(self._passed(entry))))
+            made.append(
+                Parameter(
+                    identifier(name), how.argument(self._passed(entry, in_registers=_original(entry) in how.stored))
+                )
+            )
         names = [p.name for p in made]
         # clang names all arguments of a parameter pack as the pack; none can be meant by that name.
         made = [p if names.count(p.name) == 1 else Parameter(None, p.type) for p in made]
@@ -329,35 +327,15 @@ class Dwarf:
         name = symbol.name.partition("@")[0]
         return Prototype(name, result, tuple(made), variadic, convention, source=self.source)
 
-    def _passed(self, entry: Die) -> CType:
-        clang = compiler_of(entry)[0] != "gcc"
-        return _passed(self._types.whole(type_of(entry)), clang, entry.cu["version"], tells_bits(entry))
-
-
-def _left_out(source: Die, links: list[Die], symbol: Symbol, *, sure: bool) -> str:
-    """Why a function of C++ may have more parameters than its entry has; "" when it has not.
-
-    clang without -O leaves out a parameter that is passed by reference, as its class is not trivial to copy, and that the
-    function does not use. The class's declaration of a member function has all of them, and a mangled name has their
-    types. A function without either (`extern "C"`) is believed where the compiler is one that leaves none out.
-    """
-    told = parameters(source)
-    declared = {len(parameters(d)) for d in links if d is not source and flag(d, "declaration")}
-    implicit = sum(flag(p, "artificial") for p in told)
-    count = parameter_count(inherited_text(source, "linkage_name") or symbol.name)
-    if count is not None:
-        declared.add(count + implicit)
-    if any(n != len(told) for n in declared):
-        return (
-            f"it describes {len(told) - implicit} of {max(declared) - implicit}: clang without -O leaves out those of a"
-            " class that are passed by reference and not used"
-        )
-    if not declared and not sure and symbol.name != "main":
-        return (
-            "clang without -O leaves out those of a class that are passed by reference and not used, and nothing tells"
-            " how many there are"
-        )
-    return ""
+    def _passed(self, entry: Die, *, in_registers: bool = False) -> CType:
+        """The type of an argument or result; where DWARF may hide what decides how it is passed, that is said."""
+        atomic = compiler_of(entry)[0] != "gcc" and entry.cu["version"] < 5 and not in_registers
+        ctype = self._types.whole(type_of(entry))
+        inner = bare(ctype)
+        if not isinstance(inner, Record):
+            return ctype
+        doubt = inner.doubt if inner.members is None else hidden_doubt(inner, atomic=atomic, bits=tells_bits(entry))
+        return Unknown(tagged(inner), doubt, is_certain(doubt)) if doubt else ctype
 
 
 def _functions(die: Die, depth: int) -> Iterator[Die]:
@@ -399,64 +377,3 @@ def _original(parameter: Die) -> int:
 
 def _in_memory(entry: AtEntry) -> bool:
     return entry.kind == PLACE and all(p.where == STACK for p in entry.pieces)
-
-
-def _passed(ctype: CType, clang: bool, version: int, bits: bool) -> CType:
-    """The type of an argument or result; where DWARF may hide what decides how it is passed, that is said."""
-    inner = bare(ctype)
-    if not isinstance(inner, Record):
-        return ctype
-    doubt = inner.doubt if inner.members is None else hidden_doubt(inner, clang=clang, version=version, bits=bits)
-    return Unknown(_tagged(inner), doubt, is_certain(doubt)) if doubt else ctype
-
-
-def _tagged(record: Record) -> str:
-    return f"{record.kind} {record.tag or '(anonymous)'}"
-
-
-# gcc's manual, "x86 Options": without SSE, its registers take no values.
-_WITHOUT_SSE: Final = frozenset({"-mno-sse", "-mgeneral-regs-only", "-msoft-float"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Passing:
-    """What decides how a function's values are passed beside their types: the compiler's options, as far as they are told,
-    and whether the callers of a function without a prototype promote them (`promoting`)."""
-
-    options: frozenset[str]
-    promoting: bool
-    compiler: str
-
-    def argument(self, ctype: CType) -> CType:
-        if self.promoting and bare(ctype) == FLOAT:
-            # C11 6.5.2.2p6: a `double` is passed. Narrow integers are `int`s, whose low bytes are the value.
-            return (
-                DOUBLE
-                if self.compiler
-                else Unknown("float", "the function may have no prototype, and callers may pass a `double`")
-            )
-        return self._without_sse(ctype)
-
-    def result(self, ctype: CType) -> CType:
-        inner = bare(ctype)
-        if isinstance(inner, Record) and "-fpcc-struct-return" in self.options:
-            return Unknown(_tagged(inner), "its code returns it in memory, by -fpcc-struct-return", True)
-        return self._without_sse(ctype)
-
-    def _without_sse(self, ctype: CType) -> CType:
-        without = sorted(self.options & _WITHOUT_SSE)
-        if without and _floats(ctype):
-            return Unknown(spell(ctype), f"its code has no registers for floating types, by {without[0]}", True)
-        return ctype
-
-
-def _floats(ctype: CType) -> bool:
-    match bare(ctype):
-        case Float() | Complex() | Vector():
-            return True
-        case Array(element=element):
-            return _floats(element)
-        case Record(members=members):
-            return any(_floats(m.type) for m in members or ())
-        case _:
-            return False

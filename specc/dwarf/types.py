@@ -248,15 +248,16 @@ def _may_be_moved(members: list[Member], aligns: list[int], own: int, size: int)
     return False
 
 
-def hidden_doubt(ctype: CType, *, clang: bool, version: int, bits: bool) -> str:
+def hidden_doubt(ctype: CType, *, atomic: bool, bits: bool) -> str:
     """Why a record by value may not be what DWARF shows of it, so that it can be passed in another way; "" otherwise.
 
-    Larger ones are in memory, whatever is hidden in them. `bits` says that a bit-field that is a whole integer is told.
+    Larger ones are in memory, whatever is hidden in them. `atomic` says that one may be passed in memory for a
+    member whose _Atomic is not told, `bits` that a bit-field that is a whole integer is told.
     """
     record = bare(ctype)
     if not isinstance(record, Record) or not record.members or record.size > _IN_REGISTERS:
         return ""
-    if clang and version < 5:
+    if atomic:
         return "clang passes a record with an _Atomic member in memory, and DWARF 4 does not tell which are _Atomic"
     for offset, member, plain in _parts(record, 0):
         inner = bare(member)
