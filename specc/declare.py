@@ -154,8 +154,11 @@ class Declarations:
             lines.append(f"\t{base} {label}{dims}{bits};")
             wide = member.bit_width if member.bit_width is not None else 8 * size_of(member.type)
             at = member.bit_offset + wide
-        tail = record.size - (at + 7) // 8
-        if record.kind == "struct" and tail > 0:
+        widest = max((m.bit_offset + (m.bit_width or 8 * size_of(m.type)) for m in record.members or ()), default=0)
+        tail = record.size - ((at if record.kind == "struct" else widest) + 7) // 8
+        if record.kind == "union" and tail > 0:
+            lines.append(f"\t__u8 __all[{record.size}];")  # unnamed bit-fields, which nobody tells
+        elif tail > 0:
             lines.append(f"\t__u8 __tail[{tail}];")
         return [f"{word} {{", *lines, f"}} __attribute__((packed, aligned({record.align})));"]
 

@@ -204,9 +204,10 @@ struct L { char x : 1; char y A(aligned(32)); char z : 3; };
 struct M { int a : 3; char b A(aligned(16)); short c; };
 struct N { char a; long b; int c[3]; } A(packed, aligned(4));
 struct O { char a; struct { int b; long c A(packed); } in; union { int d; char e; } A(packed) u; };
+struct Q { long a; union { char a; int : 17; } u; union { int : 3; } v; long b[2]; };
 #define F(T) A(noinline) void by_##T(struct T v) { __asm__ volatile("" :: "r"(&v) : "memory"); } \\
 	A(noinline) void to_##T(struct T *v) { __asm__ volatile("" :: "r"(v) : "memory"); }
-F(G) F(H) F(I) F(J) F(K) F(L) F(M) F(N) F(O)
+F(G) F(H) F(I) F(J) F(K) F(L) F(M) F(N) F(O) F(Q)
 int main(void) {
 	struct G g = { { -1 }, 2, -3 }; by_G(g); to_G(&g);
 	struct H h = { -1, 2, -3, 4 }; by_H(h); to_H(&h);
@@ -217,6 +218,7 @@ int main(void) {
 	struct M m = { -1, 2, -3 }; by_M(m); to_M(&m);
 	struct N n = { -1, 2, { -3, 4, -5 } }; by_N(n); to_N(&n);
 	struct O o = { -1, { 2, -3 }, { 4 } }; by_O(o); to_O(&o);
+	struct Q q = { -1, { 2 }, { }, { -3, 4 } }; by_Q(q); to_Q(&q);
 }
 """
 VALUES: dict[str, dict[str, Any]] = {
@@ -224,6 +226,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "I": {"a": -1, "c": {"a": [2, -3], "b": 4}, "d": -5, "e": 6}, "J": {"v": -1, "w": 2}, "K": {"x": -1, "in": {"v": -2}},
     "L": {"x": -1, "y": 2, "z": -3}, "M": {"a": -1, "b": 2, "c": -3},
     "N": {"a": -1, "b": 2, "c": [-3, 4, -5]}, "O": {"a": -1, "in": {"b": 2, "c": -3}, "u": {"d": 4, "e": 4}},
+    "Q": {"a": -1, "u": {"a": 2}, "v": {}, "b": [-3, 4]},
 }  # fmt: skip
 
 
@@ -248,7 +251,7 @@ def test_records_with_attributes(compiler: str, flags: str, tmp_path: Path) -> N
             assert "SP402" not in done.err, done.err
             if done.code == 0:
                 probes[f"{what}_{name}"] = probe
-    assert len(probes) >= (18 if (compiler, flags) == ("gcc", "-O0 -gdwarf-5") else 3), sorted(probes)
+    assert len(probes) >= (20 if (compiler, flags) == ("gcc", "-O0 -gdwarf-5") else 3), sorted(probes)
     spec = tmp_path / "all.yaml"
     spec.write_text("specc: 1\nname: all\nfields: []\nprobes:\n" + "".join(probes.values()))
     seen: dict[str, Any] = {}
