@@ -262,3 +262,45 @@ def test_records_with_attributes(compiler: str, flags: str, tmp_path: Path) -> N
             for event in map(probe._decoder.decode, batch):
                 seen[event["probe"]] = event["v"]
     assert seen == {name: VALUES[name[3:]] for name in probes}
+
+
+PROMOTED = """
+#define A __attribute__((noinline))
+#define B __asm__ volatile("" ::: "memory")
+A int old(a, b, c, d, e, f, g, h, i, j, k, l, m, n) double a, b, c, d, e, f, g, h; float i; short j; char k; float l; _Bool m; long n; { B; return k; }
+int main(void) { old(1., 2., 3., 4., 5., 6., 7., 8., 2.5, -3, -4, -7.25, 1, -5L); }
+"""
+PACKED = """
+template<class... T> __attribute__((noinline)) int pack(T... t, int z) { __asm__ volatile("" ::: "memory"); return z; }
+struct S { template<class... T> __attribute__((noinline)) int m(T... t, short z) { __asm__ volatile("" ::: "memory"); return z; } };
+int main() { pack<signed char, long>(-1, 2, -20); S().m<signed char, signed char>(3, -4, -21); }
+"""
+
+
+@live
+@pytest.mark.parametrize(
+    "compiler", [c for c in ("gcc", "clang-14", "clang-19", "g++", "clang++-14", "clang++-19") if shutil.which(c)]
+)
+def test_what_callers_pass(compiler: str, tmp_path: Path) -> None:
+    """A `double` for a `float` of a function without a prototype, and every argument of a parameter pack."""
+    import specc
+
+    cxx = "++" in compiler
+    source = tmp_path / ("p.cc" if cxx else "p.c")
+    source.write_text(PACKED if cxx else PROMOTED)
+    subprocess.run([compiler, "-g", "-O0", "-w", source.name, "-o", "p"], cwd=tmp_path, check=True)
+    wanted: dict[str, dict[str, Any]] = {
+        "_Z4packIJalEEiDpT_i": {"arg0": -1, "arg1": 2, "z": -20}, "_ZN1S1mIJaaEEEiDpT_s": {"arg1": 3, "arg2": -4, "z": -21},
+    } if cxx else {"old": {"i": 2.5, "j": -3, "k": -4, "l": -7.25, "m": True, "n": -5}}  # fmt: skip
+    lines = ["specc: 1", "name: passed", "fields: []", "probes:"]
+    for name, values in wanted.items():
+        lines += [f"  - {{name: p{name}, uprobe: {{path: {tmp_path}/p, symbol: {name}}}, args: [{', '.join(values)}]}}"]
+    (tmp_path / "s.yaml").write_text("\n".join(lines) + "\n")
+    seen: dict[str, Any] = {}
+    with specc.open(tmp_path / "s.yaml") as probe:
+        subprocess.run([tmp_path / "p"], timeout=60, check=False)
+        probe._session.detach()
+        for batch in probe._session.poll(0):
+            for event in map(probe._decoder.decode, batch):
+                seen[event.pop("probe")[1:]] = event
+    assert seen == wanted
