@@ -232,6 +232,7 @@ def _described(probe: ProbeSpec, sources: Sources, *, declared: bool) -> Describ
     """What the probed file says of the function, or why it says nothing. Raises Stop where it says that it is no
     function to probe."""
     from specc.ir import Target as Code
+    from specc.locate import SAY_WHICH
     from specc.user_code import described, find_place
 
     assert probe.target is not None
@@ -242,8 +243,8 @@ def _described(probe: ProbeSpec, sources: Sources, *, declared: bool) -> Describ
     except Stop as problem:
         if "/" in target.path.text:
             sources.absent[target.path.text] = None
-        if not declared and problem.diagnostic.code == "SP447":
-            raise  # the name is not one function's: no prototype would help
+        if not declared and problem.diagnostic.help == SAY_WHICH:
+            raise  # a prototype would not help
         return problem.diagnostic.message
     sources.dependencies[place.path] = None
     found = described(place, Path(target.path.text).name, where, declared=declared)

@@ -146,8 +146,10 @@ def prototypes_named(options: argparse.Namespace, session: Session) -> Iterator[
         index = HeaderIndex(result.text)
     if options.prototype:
         from specc.headers import parse_declaration
+        from specc.headers.declaration import symbol_of
 
         prototype = parse_declaration(options.prototype, index, here)
+        prototype = replace(prototype, name=symbol_of(options.prototype, prototype))
         if options.function not in (None, prototype.name):
             raise stop("SP207", f"the prototype declares `{prototype.name}`, not `{options.function}`", None)
         yield prototype

@@ -34,6 +34,9 @@ from specc.ir import Target
 from specc.locate.files import find, variant_warning
 from specc.noun import dataclass, replace
 
+# What helps with a name of several functions, and with nothing else.
+SAY_WHICH: Final = "say which by `offset`, without `symbol`"
+
 _COPIES: Final = re.compile(r"\.(isra|constprop|part|cold|lto_priv)\b")
 
 
@@ -147,7 +150,7 @@ def _at_symbol(
             f"`{path}` has {len(addresses)} functions called `{name}`",
             where,
             notes=[f"at offset {file_offset(elf, a) or 0:#x} of the file" for a in addresses],
-            help="say which by `offset`, without `symbol`",
+            help=SAY_WHICH,
         )
     size = max(s.size for s in shared)
     if offset and size and offset >= size:
