@@ -121,7 +121,10 @@ class _Writer:
             keys += [f"{field.record_key}_truncated"] if field.length is not None else []
             keys += [f"{field.record_key}_error"] if field.status is not None else []
         names = self._naming.attributes(keys)
-        carried = [f for f in event.fields if f.role in (Role.STATUS, Role.LENGTH, Role.ABSENT)]
+        # A status may be of nothing that is shown: of a stack slot that a path begins in.
+        meant = {name for f in shown for name in (f.status, f.length)}
+        optional = any(f.absent_bit is not None for f in shown)
+        carried = [f for f in event.fields if f.name in meant or (f.role is Role.ABSENT and optional)]
         taken = set(names.values()) | _LOCALS | {loop_name(n) for n in range(_DEEPEST)}
         variables: dict[str, str] = {}
         for field in [*shown, *carried]:

@@ -594,23 +594,30 @@ int elements_bits(struct pt_regs *ctx)
 
 struct elements_process_event {
 	__u32 probe; /* 2: process */
+	__s32 stack_error; /* 0, or the negative errno that kept own from being read */
 	__s32 second_error; /* 0, or the negative errno that kept second from being read */
 	__u32 second_length; /* bytes, as the string is long; what does not fit is cut */
 	char second[16]; /* the string at names[1] */
+	__s32 own_error; /* 0, or the negative errno that kept own from being read */
+	__s32 own; /* own[3] */
 	__s32 part_error; /* 0, or the negative errno that kept part from being read */
+	__u8 __pad0[4];
 	__u64 part[2]; /* vec[1] */
 	__s32 low_error; /* 0, or the negative errno that kept low from being read */
 	__u32 low; /* node[1].next[2].cells[3].low */
 };
-_Static_assert(sizeof(struct elements_process_event) == 56, "size of struct elements_process_event");
+_Static_assert(sizeof(struct elements_process_event) == 72, "size of struct elements_process_event");
 _Static_assert(__builtin_offsetof(struct elements_process_event, probe) == 0, "elements_process_event.probe");
-_Static_assert(__builtin_offsetof(struct elements_process_event, second_error) == 4, "elements_process_event.second_error");
-_Static_assert(__builtin_offsetof(struct elements_process_event, second_length) == 8, "elements_process_event.second_length");
-_Static_assert(__builtin_offsetof(struct elements_process_event, second) == 12, "elements_process_event.second");
-_Static_assert(__builtin_offsetof(struct elements_process_event, part_error) == 28, "elements_process_event.part_error");
-_Static_assert(__builtin_offsetof(struct elements_process_event, part) == 32, "elements_process_event.part");
-_Static_assert(__builtin_offsetof(struct elements_process_event, low_error) == 48, "elements_process_event.low_error");
-_Static_assert(__builtin_offsetof(struct elements_process_event, low) == 52, "elements_process_event.low");
+_Static_assert(__builtin_offsetof(struct elements_process_event, stack_error) == 4, "elements_process_event.stack_error");
+_Static_assert(__builtin_offsetof(struct elements_process_event, second_error) == 8, "elements_process_event.second_error");
+_Static_assert(__builtin_offsetof(struct elements_process_event, second_length) == 12, "elements_process_event.second_length");
+_Static_assert(__builtin_offsetof(struct elements_process_event, second) == 16, "elements_process_event.second");
+_Static_assert(__builtin_offsetof(struct elements_process_event, own_error) == 32, "elements_process_event.own_error");
+_Static_assert(__builtin_offsetof(struct elements_process_event, own) == 36, "elements_process_event.own");
+_Static_assert(__builtin_offsetof(struct elements_process_event, part_error) == 40, "elements_process_event.part_error");
+_Static_assert(__builtin_offsetof(struct elements_process_event, part) == 48, "elements_process_event.part");
+_Static_assert(__builtin_offsetof(struct elements_process_event, low_error) == 64, "elements_process_event.low_error");
+_Static_assert(__builtin_offsetof(struct elements_process_event, low) == 68, "elements_process_event.low");
 
 /* names[1] */
 static __always_inline __s32 follow_process_second(__u64 from, __u64 *to)
@@ -618,6 +625,14 @@ static __always_inline __s32 follow_process_second(__u64 from, __u64 *to)
 	__u64 p1 = from;
 
 	return bpf_probe_read_user(to, sizeof(*to), (const void *)(p1 + 8));
+}
+
+/* own[3] */
+static __always_inline __s32 follow_process_own(__u64 from, __s32 *to)
+{
+	__u64 p1 = from;
+
+	return bpf_probe_read_user(to, sizeof(*to), (const void *)(p1 + 12));
 }
 
 /* vec[1] */
@@ -684,9 +699,11 @@ static __always_inline int elements_process_wanted(struct pt_regs *ctx)
 	return 1;
 }
 
-/* long in_process(struct node *node, char **names, struct part *vec);
+/* long in_process(struct node *node, char **names, struct part *vec, long a, long b,
+ *     struct own own);
  * declared in f.h:8
  * second    *rsi
+ * own       *sp+8..sp+23  two INTEGER eightbytes need 2 registers, 1 is left
  * part      *rdx
  * low       *rdi
  * __path_0  *rsi
@@ -694,6 +711,7 @@ static __always_inline int elements_process_wanted(struct pt_regs *ctx)
 SEC("uprobe//bin/true:in_process")
 int elements_process(struct pt_regs *ctx)
 {
+	__u64 stack[1];
 	__u64 at;
 	struct elements_process_event *e;
 
@@ -708,10 +726,14 @@ int elements_process(struct pt_regs *ctx)
 		return 0;
 	}
 	e->probe = 2;
+	__builtin_memset(e->__pad0, 0, sizeof(e->__pad0));
+	e->stack_error = bpf_probe_read_user(stack, 8, (const void *)(ctx->sp + 8));
 	__builtin_memset(e->second, 0, 16);
 	e->second_length = 0;
 	e->second_error = follow_process_second(ctx->si, &at);
 	e->second_error = e->second_error ? e->second_error : copy_user_string(e->second, 16, at, &e->second_length);
+	e->own = 0;
+	e->own_error = e->stack_error ? e->stack_error : follow_process_own(stack[0], &e->own);
 	__builtin_memset(e->part, 0, 16);
 	e->part_error = follow_process_part(ctx->dx, e->part);
 	e->low = 0;
@@ -773,16 +795,19 @@ const char specc_description[] SEC(".specc") =
 	"{\"name\": \"bits\", \"at\": 8, \"as\": \"__u64\", \"count\": 6, \"role\": \"value\", \"type\": 7, \"status\": \"bits_error\", \"place\": \"*rdi\"}\n"
 	"]},\n"
 	"{\"name\": \"process\", \"kind\": \"uprobe\", \"target\": [\"/bin/true\", \"in_process\", 0, null], \"symbol\": \"elements_process\",\n"
-	"\"declaration\": {\"name\": \"in_process\", \"result\": \"long\", \"parameters\": [[\"node\", {\"pointer\": 0}], [\"names\", {\"pointer\": {\"pointer\": \"char\"}}], [\"vec\", {\"pointer\": 1}]], \"source\": \"f.h:8\"},\n"
-	"\"used\": [\"names\", \"vec\", \"node\"], \"event\": \"elements_process_event\", \"size\": 56, \"fields\": [\n"
+	"\"declaration\": {\"name\": \"in_process\", \"result\": \"long\", \"parameters\": [[\"node\", {\"pointer\": 0}], [\"names\", {\"pointer\": {\"pointer\": \"char\"}}], [\"vec\", {\"pointer\": 1}], [\"a\", \"long\"], [\"b\", \"long\"], [\"own\", 2]], \"source\": \"f.h:8\"},\n"
+	"\"used\": [\"names\", \"own\", \"vec\", \"node\"], \"event\": \"elements_process_event\", \"size\": 72, \"fields\": [\n"
 	"{\"name\": \"probe\", \"at\": 0, \"as\": \"__u32\", \"role\": \"probe\"},\n"
-	"{\"name\": \"second_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
-	"{\"name\": \"second_length\", \"at\": 8, \"as\": \"__u32\", \"role\": \"length\"},\n"
-	"{\"name\": \"second\", \"at\": 12, \"as\": \"char\", \"count\": 16, \"role\": \"value\", \"type\": {\"array\": \"char\", \"count\": 16}, \"status\": \"second_error\", \"place\": \"*rsi\", \"length\": \"second_length\"},\n"
-	"{\"name\": \"part_error\", \"at\": 28, \"as\": \"__s32\", \"role\": \"status\"},\n"
-	"{\"name\": \"part\", \"at\": 32, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 3, \"status\": \"part_error\", \"place\": \"*rdx\"},\n"
-	"{\"name\": \"low_error\", \"at\": 48, \"as\": \"__s32\", \"role\": \"status\"},\n"
-	"{\"name\": \"low\", \"at\": 52, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"status\": \"low_error\", \"place\": \"*rdi\"}\n"
+	"{\"name\": \"stack_error\", \"at\": 4, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"second_error\", \"at\": 8, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"second_length\", \"at\": 12, \"as\": \"__u32\", \"role\": \"length\"},\n"
+	"{\"name\": \"second\", \"at\": 16, \"as\": \"char\", \"count\": 16, \"role\": \"value\", \"type\": {\"array\": \"char\", \"count\": 16}, \"status\": \"second_error\", \"place\": \"*rsi\", \"length\": \"second_length\"},\n"
+	"{\"name\": \"own_error\", \"at\": 32, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"own\", \"at\": 36, \"as\": \"__s32\", \"role\": \"value\", \"type\": {\"qualified\": [\"const\"], \"of\": \"int\"}, \"status\": \"own_error\", \"place\": \"*sp+8..sp+23\"},\n"
+	"{\"name\": \"part_error\", \"at\": 40, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"part\", \"at\": 48, \"as\": \"__u64\", \"count\": 2, \"role\": \"value\", \"type\": 3, \"status\": \"part_error\", \"place\": \"*rdx\"},\n"
+	"{\"name\": \"low_error\", \"at\": 64, \"as\": \"__s32\", \"role\": \"status\"},\n"
+	"{\"name\": \"low\", \"at\": 68, \"as\": \"__u32\", \"role\": \"value\", \"type\": \"unsigned int\", \"status\": \"low_error\", \"place\": \"*rdi\"}\n"
 	"]}\n"
 	"]}\n";
-/* specc: sha256 b2150b61beb25340 */
+/* specc: sha256 381c88795e03bcef */

@@ -109,23 +109,30 @@ _Static_assert(offsetof(struct elements_bits_event, bits) == 8, "elements_bits_e
 
 struct elements_process_event {
 	__u32 probe; /* 2: process */
+	__s32 stack_error; /* 0, or the negative errno that kept own from being read */
 	__s32 second_error; /* 0, or the negative errno that kept second from being read */
 	__u32 second_length; /* bytes, as the string is long; what does not fit is cut */
 	char second[16]; /* the string at names[1] */
+	__s32 own_error; /* 0, or the negative errno that kept own from being read */
+	__s32 own; /* own[3] */
 	__s32 part_error; /* 0, or the negative errno that kept part from being read */
+	__u8 __pad0[4];
 	struct elements_part part; /* vec[1] */
 	__s32 low_error; /* 0, or the negative errno that kept low from being read */
 	__u32 low; /* node[1].next[2].cells[3].low */
 };
-_Static_assert(sizeof(struct elements_process_event) == 56, "size of struct elements_process_event");
+_Static_assert(sizeof(struct elements_process_event) == 72, "size of struct elements_process_event");
 _Static_assert(offsetof(struct elements_process_event, probe) == 0, "elements_process_event.probe");
-_Static_assert(offsetof(struct elements_process_event, second_error) == 4, "elements_process_event.second_error");
-_Static_assert(offsetof(struct elements_process_event, second_length) == 8, "elements_process_event.second_length");
-_Static_assert(offsetof(struct elements_process_event, second) == 12, "elements_process_event.second");
-_Static_assert(offsetof(struct elements_process_event, part_error) == 28, "elements_process_event.part_error");
-_Static_assert(offsetof(struct elements_process_event, part) == 32, "elements_process_event.part");
-_Static_assert(offsetof(struct elements_process_event, low_error) == 48, "elements_process_event.low_error");
-_Static_assert(offsetof(struct elements_process_event, low) == 52, "elements_process_event.low");
+_Static_assert(offsetof(struct elements_process_event, stack_error) == 4, "elements_process_event.stack_error");
+_Static_assert(offsetof(struct elements_process_event, second_error) == 8, "elements_process_event.second_error");
+_Static_assert(offsetof(struct elements_process_event, second_length) == 12, "elements_process_event.second_length");
+_Static_assert(offsetof(struct elements_process_event, second) == 16, "elements_process_event.second");
+_Static_assert(offsetof(struct elements_process_event, own_error) == 32, "elements_process_event.own_error");
+_Static_assert(offsetof(struct elements_process_event, own) == 36, "elements_process_event.own");
+_Static_assert(offsetof(struct elements_process_event, part_error) == 40, "elements_process_event.part_error");
+_Static_assert(offsetof(struct elements_process_event, part) == 48, "elements_process_event.part");
+_Static_assert(offsetof(struct elements_process_event, low_error) == 64, "elements_process_event.low_error");
+_Static_assert(offsetof(struct elements_process_event, low) == 68, "elements_process_event.low");
 
 #endif
-/* specc: sha256 1b0ecda2b3a00c43 */
+/* specc: sha256 b92dd0b5c087e9c7 */

@@ -5,4 +5,4 @@ struct bits { unsigned a : 3, : 2, b : 9; struct part parts[2]; struct { short x
 struct own { const int *numbers; struct part *parts; };
 long in_kernel(struct node *node, const struct part __user *vec, char **names, int *fds, struct own own);
 long of_bits(struct bits *bits);
-long in_process(struct node *node, char **names, struct part *vec);
+long in_process(struct node *node, char **names, struct part *vec, long a, long b, struct own own);
