@@ -49,13 +49,15 @@ PROBE = LockedProbe(
     40, FIELDS,
 )  # fmt: skip
 SPEC = LockedSpec(
-    "specs/a.yaml", (LockedOutput("a.bpf.c", DIGEST, ""), LockedOutput("a.bpf.o", DIGEST, "clang 14")), (PROBE,)
+    "specs/a.yaml", "a", "ring", (LockedOutput("a.bpf.c", DIGEST, ""), LockedOutput("a.bpf.o", DIGEST, "clang 14")), (PROBE,)
 )
 TEXT = f"""\
 # What the specs give: `specc lock` writes this file, `specc check` and `specc build --locked` compare with it.
 version 1
 
 spec specs/a.yaml
+  name a
+  buffer ring
   output a.bpf.c {DIGEST}
   output a.bpf.o {DIGEST} by clang 14
   probe 0 f: kprobe vfs_f
@@ -96,7 +98,7 @@ def test_odd_names_come_back(odd: str) -> None:
     target = LockedTarget(odd or "-", "int f(int a)", ((odd or "-", "rdi"),))
     field = LockedField(0, 4, odd or "-", odd or "-", None)
     probe = replace(PROBE, code=odd or "-", build=odd, targets=(target,), fields=(field,))
-    spec = LockedSpec(odd or "-", (LockedOutput("a.bpf.o", DIGEST, odd),), (probe,))
+    spec = LockedSpec(odd or "-", "a", "", (LockedOutput("a.bpf.o", DIGEST, odd),), (probe,))
     text = write_lock(Lock((spec,)))
     assert read_lock(text, "l") == Lock((spec,))
     assert all(c.isprintable() for line in text.split("\n") for c in line)
@@ -208,6 +210,10 @@ EVENT_CHANGES = [
     (replace(SPEC, probes=(replace(PROBE, name="g"), replace(PROBE, number=1))),
      ["breaks renumbered: its events have the number 1, they had 0", "fine added: the probe is new"]),
     (replace(SPEC, probes=(replace(PROBE, kind="fentry", targets=PROBE.targets[:1]),)), []),
+    (replace(SPEC, name="b"),
+     ["breaks renamed: files, maps, structs and modules are called after `b`, they were after `a`"]),
+    (replace(SPEC, buffer="perf"), ["breaks moved: events come by a perf buffer, they came by a ring buffer"]),
+    (replace(SPEC, buffer=""), []),
 ]  # fmt: skip
 
 
@@ -279,6 +285,8 @@ LOCKED = """\
 version 1
 
 spec specs/f.yaml
+  name f
+  buffer ring
   output f.bpf.c sha256:...
   output f.h sha256:...
   probe 0 f: kprobe f
@@ -310,6 +318,8 @@ spec specs/f.yaml
       field 40 8 locked: int *
 
 spec specs/g.yaml
+  name g
+  buffer ring
   output g.bpf.c sha256:...
   output g.h sha256:...
   probe 0 g: uretprobe /nowhere/libg.so:g
@@ -375,6 +385,8 @@ REALITY = [
      ["-       prototype int g(int a, struct pair p, int b)", "+       prototype int g(long a, struct pair p, int b)"]),
     ("specs/g.h", "struct pair p, int b", "int b, struct pair p", "SP511",
      ["-       at p: rsi:rdx", "+       at p: rdx:rcx"]),
+    ("specs/f.yaml", "name: f", "name: other", "SP511", ["-   name f", "+   name other"]),
+    ("specs/f.yaml", "fields", "buffer: {perf: 8}\nfields", "SP511", ["-   buffer ring", "+   buffer perf"]),
     ("specc.toml", '"btf/5.4.btf", ', "", "SP511", ["-     on 5.4"]),
     ("specc.toml", '"]', '", {name = "six", btf = "btf/6.1.btf"}]', "SP511", ["+     on six"]),
 ]  # fmt: skip
@@ -405,6 +417,27 @@ def test_a_kernel_that_changed(project: Path) -> None:
     assert done.code == 1
     assert "   = note:       on 6.1\n" in done.err
     assert "   = note: -       at locked: r9\n" in done.err and "   = note: +       at locked: sp+8\n" in done.err
+
+
+def test_no_file_is_written_that_the_lock_does_not_have(project: Path) -> None:
+    assert run(project, "lock", "--emit", "c").code == 0
+    done = run(project, "build", "--locked", "--emit", "c,header", "specs/f.yaml", "--output-format", "json")
+    assert done.code == 1
+    [found] = json.loads(done.out)["diagnostics"]
+    assert found["code"] == "SP511"
+    assert [note.partition(" sha256")[0] for note in found["notes"]] == ["+   output f.h"]
+    assert not (project / "generated").exists()
+    assert run(project, "build", "--locked", "--emit", "c", "specs/f.yaml").code == 0
+    assert [p.name for p in (project / "generated").iterdir()] == ["f.bpf.c"]
+
+
+def test_a_spec_of_another_name_breaks_readers(project: Path) -> None:
+    (project / "new.yaml").write_text(SPEC_F.replace("name: f", "name: two"))
+    done = run(project, "diff", "specs/f.yaml", "new.yaml", "--format", "json")
+    assert done.code == 1
+    text = "files, maps, structs and modules are called after `two`, they were after `f`"
+    changes = [{"spec": "new.yaml", "probe": None, "field": None, "kind": "renamed", "breaks": True, "message": text}]
+    assert json.loads(done.out) == {"version": 1, "breaks": True, "changes": changes}
 
 
 def test_new_and_gone_specs(project: Path) -> None:

@@ -16,13 +16,18 @@ from specc.lock.text import spec_lines
 from specc.noun import dataclass, replace
 
 
-def lock_difference(old: LockedSpec, new: LockedSpec) -> list[str]:
+def lock_difference(old: LockedSpec, new: LockedSpec, *, written: bool = False) -> list[str]:
     """The lines that differ, with `-` and `+` before them, each run with what it stands in. None when they agree.
 
-    An output is compared where both have it: `check` makes no objects.
+    An output is compared where both have it: `check` makes no objects. Where the new ones are to be `written`, one that
+    the lock does not have is a difference too.
     """
-    both = {o.name for o in old.outputs} & {o.name for o in new.outputs}
-    ours, theirs = (spec_lines(replace(s, outputs=tuple(o for o in s.outputs if o.name in both))) for s in (old, new))
+    made = {o.name for o in new.outputs}
+    both = {o.name for o in old.outputs} & made
+    ours, theirs = (
+        spec_lines(replace(spec, outputs=tuple(o for o in spec.outputs if o.name in names)))
+        for spec, names in ((old, both), (new, made if written else both))
+    )
     found: list[str] = []
     shown: list[str] = []
     for tag, i, i_end, j, j_end in SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
@@ -51,8 +56,8 @@ def _indent(line: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class EventChange:
-    """What is other in an event. `kind` is "removed", "moved", "resized", "retyped", "nullable", "renumbered" or "added";
-    `field` is empty when it is about the probe. `breaks` says that who reads the events must change."""
+    """What is other in an event. `kind` is "removed", "moved", "resized", "retyped", "nullable", "renumbered", "renamed" or
+    "added"; `field` is empty when it is about the probe, and `probe` when it is about the spec. `breaks` says that who reads the events must change."""
 
     spec: str
     probe: str
@@ -81,6 +86,12 @@ def spec_changes(old: LockedSpec, new: LockedSpec) -> list[EventChange]:
     there = {probe.name: probe for probe in new.probes}
     before = {probe.name for probe in old.probes}
     found: list[EventChange] = []
+    if old.name != new.name:
+        text = f"files, maps, structs and modules are called after `{new.name}`, they were after `{old.name}`"
+        found.append(EventChange(new.path, "", "", "renamed", True, text))
+    if old.buffer and new.buffer and old.buffer != new.buffer:
+        text = f"events come by a {new.buffer} buffer, they came by a {old.buffer} buffer"
+        found.append(EventChange(new.path, "", "", "moved", True, text))
     for probe in old.probes:
         now = there.get(probe.name)
         if now is None:

@@ -99,7 +99,8 @@ class Locks:
         *,
         needed: bool,
     ) -> None:
-        """Report what is other than the lock says; with `needed`, also that there is no lock."""
+        """Report what is other than the lock says; with `needed`, also that there is no lock, or that it has
+        not all outputs."""
         folder, there = lock_folder(spec, self._configs)
         if not there:
             if needed:
@@ -116,7 +117,7 @@ class Locks:
                 "SP510", f"`{path}` is not in {read.file}", Location(spec), help="run `specc lock` and commit it"
             )
             return
-        difference = lock_difference(old, locked_spec(path, program, surveys, outputs, compiler))
+        difference = lock_difference(old, locked_spec(path, program, surveys, outputs, compiler), written=needed)
         if difference:
             more = [f"and {len(difference) - _SHOWN} more lines"] if len(difference) > _SHOWN else []
             report.error(

@@ -25,7 +25,9 @@ def locked_spec(
         for name, data in sorted(outputs.items())
     ]
     on = {survey.probe: survey for survey in surveys}
-    return LockedSpec(path, tuple(made), tuple(_locked_probe(p, on.get(p.name)) for p in program.probes))
+    buffer = program.buffer if program.streaming else ""
+    probes = tuple(_locked_probe(p, on.get(p.name)) for p in program.probes)
+    return LockedSpec(path, program.name, buffer, tuple(made), probes)
 
 
 def _locked_probe(probe: Probe, survey: Survey | None) -> LockedProbe:

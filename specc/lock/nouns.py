@@ -57,7 +57,12 @@ class LockedProbe:
 
 @dataclass(frozen=True, slots=True)
 class LockedSpec:
+    """`name` is what files, maps, structs and modules are called after; `buffer` is "ring" or "perf", empty where no probe
+    makes events."""
+
     path: str
+    name: str
+    buffer: str
     outputs: tuple[LockedOutput, ...]
     probes: tuple[LockedProbe, ...]
 

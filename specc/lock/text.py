@@ -3,6 +3,8 @@
 In: a Lock, or its text.  Out: the other; a line that is none of a lock is a Stop (SP514), and so is another version (SP515).
 
     spec specs/gup.yaml
+      name gup
+      buffer ring
       output gup.bpf.c sha256:...
       probe 0 gup: kprobe __get_user_pages
         on 6.12
@@ -41,6 +43,7 @@ def _path(spec: LockedSpec) -> str:
 def spec_lines(spec: LockedSpec) -> list[str]:
     """The lines of one spec."""
     lines = [f"spec {_text(spec.path)}"]
+    lines += [f"  {word} {value}" for word, value in (("name", spec.name), ("buffer", spec.buffer)) if value]
     lines += [f"  output {o.name} {o.digest}" + (f" by {_text(o.by)}" if o.by else "") for o in spec.outputs]
     for probe in spec.probes:
         lines.append(f"  probe {probe.number} {probe.name}: {probe.kind} {_text(probe.code)}")
@@ -72,6 +75,8 @@ _NAME: Final = r'([A-Za-z0-9_.]+|"(?:[^"\\]|\\.)*")'
 _LINES: Final = {
     "version": r"version (\d{1,9})",
     "spec": r"spec (.+)",
+    "name": r"  name (\w+)",
+    "buffer": r"  buffer (ring|perf)",
     "output": r"  output (\S+) (sha256:[0-9a-f]{64})(?: by (.+))?",
     "probe": r"  probe (\d{1,9}) (\w+): (\w+) (.+)",
     "build": r"    build (.+)",
@@ -107,6 +112,8 @@ class _Probe:
 @dataclass(slots=True)
 class _Spec:
     path: str
+    name: str = ""
+    buffer: str = ""
     outputs: list[LockedOutput] = field(default_factory=list)
     probes: list[_Probe] = field(default_factory=list)
 
@@ -143,6 +150,10 @@ def _add(specs: list[_Spec], kind: str, words: list[str]) -> None:
     match kind:
         case "spec":
             specs.append(_Spec(words[0]))
+        case "name":
+            specs[-1].name = words[0]
+        case "buffer":
+            specs[-1].buffer = words[0]
         case "output":
             specs[-1].outputs.append(LockedOutput(*words))
         case "probe":
@@ -166,7 +177,9 @@ def _add(specs: list[_Spec], kind: str, words: list[str]) -> None:
 
 
 def _spec(spec: _Spec) -> LockedSpec:
-    return LockedSpec(spec.path, tuple(spec.outputs), tuple(_probe(p) for p in spec.probes))
+    return LockedSpec(
+        spec.path, spec.name, spec.buffer, tuple(spec.outputs), tuple(_probe(p) for p in spec.probes)
+    )
 
 
 def _probe(probe: _Probe) -> LockedProbe:
