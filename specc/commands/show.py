@@ -70,31 +70,36 @@ def _from_elf(options: argparse.Namespace) -> Iterator[tuple[Prototype, Placemen
     from specc.locate import find_file
 
     if not options.all:
-        found = _in_elf(options.elf, options.function, declared=False)
-        assert found is not None
+        found = in_elf(options.elf, options.function)
         yield found.prototype, found.placement
         return
-    dwarf = open_dwarf(find_file(_path(options.elf), None, os.environ), Path(options.elf).name)
+    dwarf = open_dwarf(find_file(as_path(options.elf), None, os.environ), Path(options.elf).name)
     if dwarf is None:
         raise _without_debug_information(options.elf)
     for one in list(dwarf.functions()):
         yield replace(one.prototype, name=one.symbol), one.placement
 
 
+def in_elf(path: str, function: str) -> Subprogram:
+    """A function of an ELF file as its debug information has it. Raises Stop, also when there is none."""
+    found = _in_elf(path, function, declared=False)
+    if found is None:
+        raise _without_debug_information(path)
+    return found
+
+
 def _in_elf(path: str, function: str, *, declared: bool) -> Subprogram | None:
-    """A function of an ELF file as its debug information has it; None when that says nothing and need not."""
+    """The same; None when the file says nothing."""
     from specc.ir import Target
     from specc.user_code import described, find_place
 
     found = described(
-        find_place(Target(_path(path), function, 0, None), None), Path(path).name, None, declared=declared
+        find_place(Target(as_path(path), function, 0, None), None), Path(path).name, None, declared=declared
     )
-    if found is None and not declared:
-        raise _without_debug_information(path)
     return found.subprogram if found is not None else None
 
 
-def _path(name: str) -> str:
+def as_path(name: str) -> str:
     """A file of the working directory comes before a program of the same name in $PATH."""
     return f"./{name}" if "/" not in name and os.path.isfile(name) else name
 

@@ -25,10 +25,11 @@ from specc.spec.nouns import (
     UserTarget,
     Word,
 )
-from specc.spec.reader import read_spec
+from specc.spec.reader import DEFAULT_FIELDS, read_spec
 from specc.spec.targets import read_targets
 
 __all__ = [
+    "DEFAULT_FIELDS",
     "KERNEL_KINDS",
     "KINDS",
     "RETURN_KINDS",
