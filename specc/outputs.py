@@ -13,6 +13,7 @@ somebody edited (seal broken), and both from a file that is not specc's at all (
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from specc.diagnostics import Diagnostic, Report, Stop
+
+# How a write to a stream fails when what is behind it takes no more, or it was closed.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 _MARK = "specc: sha256 "
 _SEALS = {"c": ("/* ", " */"), "python": ("# ", ""), "json": ('  "$comment": "', '"\n}')}

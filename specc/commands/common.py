@@ -12,10 +12,10 @@ from specc.diagnostics import Diagnostic, Report, Severity, Sources, render
 
 FINE, FINDINGS, USAGE, LACKING, INTERRUPTED = 0, 1, 2, 3, 130
 
-# What is wrong with these is the machine, not the spec.
+# What is wrong with these is the machine, not what was named: no compiler, no capability, no room, no access.
 LACKS = frozenset(
     {"SP230", "SP240", "SP401", "SP403", "SP404", "SP405", "SP406", "SP407"}
-    | {"SP420", "SP421", "SP422", "SP423", "SP424", "SP425", "SP426", "SP427", "SP453", "SP465"}
+    | {"SP420", "SP421", "SP422", "SP423", "SP424", "SP425", "SP426", "SP427", "SP453", "SP465", "SP506"}
 )
 # And with this one it is specc itself.
 _BUGS = frozenset({"SP402"})
@@ -31,6 +31,11 @@ def colour_wanted(stream: object) -> bool:
     if os.environ.get("FORCE_COLOR"):
         return True
     return os.environ.get("TERM") != "dumb" and bool(getattr(stream, "isatty", lambda: False)())
+
+
+def abandon_stdout() -> None:
+    """Let the rest of the output go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def tell(report: Report, style: str, sources: Sources | None = None) -> None:
