@@ -387,6 +387,20 @@ def test_all_of_it_is_written(folder: Path) -> None:
     )
 
 
+def test_what_is_read_is_not_written_over(folder: Path) -> None:
+    (folder / "all.btf").write_bytes(BTF)
+    (folder / "link.btf").hardlink_to(folder / "all.btf")
+    before = files(folder)
+    for arguments in (
+        ("all.btf", "-o", "all.btf"),
+        ("all.btf", "--functions", "vfs_read", "-o", "./link.btf"),
+        ("ext4.ko", "--base", "all.btf", "-o", "all.btf"),
+    ):
+        done = specc("btf", *arguments, "--output-format", "concise", cwd=folder)
+        assert (done.code, done.out, files(folder)) == (1, "", before)
+        assert done.err == f"SP507 `{arguments[-1]}` is what is read, and would be lost (choose another -o)\n"
+
+
 def test_a_part_of_it_is_written(folder: Path) -> None:
     assert specc("btf", "vmlinuz", "--functions", "vfs_read, cleanup", "-o", "p.btf", cwd=folder) == Done(0, "", "")
     part = open_btf(folder / "p.btf")

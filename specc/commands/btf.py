@@ -68,6 +68,11 @@ def _give(btf: Btf, found: Found, data: bytes, options: argparse.Namespace, *, p
     if options.output is None:
         _summary(btf, found, data, part=part)
         return
+    for read in filter(None, (options.file, options.base)):
+        if os.path.exists(options.output) and os.path.samefile(options.output, read):
+            raise stop(
+                "SP507", f"`{options.output}` is what is read, and would be lost", None, help="choose another -o"
+            )
     _write(options.output, data)
     if options.verbose:
         print(f"{options.output}: {len(data)} bytes", file=sys.stderr)

@@ -50,8 +50,10 @@ def check_filters(filters: Filters, report: Report) -> None:
             )
         elif len(raw) > MOST_COMM:
             report.error("SP456", f"no task is called `{filters.comm}`: the kernel keeps {MOST_COMM} bytes of a name", None,
-                         help=f"--comm {raw[:MOST_COMM].decode(errors='replace')}")  # fmt: skip
-    if filters.cgroup is not None:
+                         help=f"--comm {raw[:MOST_COMM].decode(errors='ignore')}")  # fmt: skip
+    if filters.cgroup == "":  # which would be every cgroup: what an unset variable of a script leaves
+        report.error("SP457", "no cgroup has an empty name", None, help="`systemd-cgls` lists them; `/` is all of them")
+    elif filters.cgroup is not None:
         found = cgroup_directory(filters.cgroup)
         if not found:
             mounts = cgroup_mounts()

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from command import specc
+from command import Done, specc
+
+from specc.api import SpeccError
+from specc.api import open as open_spec
 
 from .build import compile_c, live
 from .test_live_run import events, finish, started
@@ -144,6 +147,24 @@ def test_what_is_no_cgroup(target: Path, cgroups: Path, name: str) -> None:
     done = specc("run", write_spec(target), "--cgroup", name, cwd=target.parent)
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith(f"SP457 there is no cgroup `{name}`")
+
+
+@live
+def test_an_empty_name_is_not_every_cgroup(target: Path) -> None:
+    done = specc("run", write_spec(target), "--cgroup", "", "--output-format", "concise", cwd=target.parent)
+    said = "SP457 no cgroup has an empty name (`systemd-cgls` lists them; `/` is all of them)\n"
+    assert done == Done(1, "", said)
+    with pytest.raises(SpeccError, match="SP457 no cgroup has an empty name"):
+        open_spec(write_spec(target), cgroup="")
+
+
+@live
+def test_the_name_that_is_proposed_is_cut_between_letters(target: Path) -> None:
+    done = specc(
+        "run", write_spec(target), "--comm", "fourteen-lettré", "--output-format", "concise", cwd=target.parent
+    )
+    said = "SP456 no task is called `fourteen-lettré`: the kernel keeps 15 bytes of a name (--comm fourteen-lettr)\n"
+    assert done == Done(1, "", said)
 
 
 @live
