@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from types import SimpleNamespace, TracebackType
 from typing import Any, Final
 
-from specc.commands.run import object_bytes, spec_places
+from specc.commands.run import object_bytes, program_of, spec_places
 from specc.describe import Description
 from specc.describe.reader import description_of
 from specc.diagnostics import Diagnostic, Report, Sources, Stop, render
@@ -25,10 +25,11 @@ from specc.events.cells import decoder_of, records
 from specc.run.filters import Filters
 from specc.run.load import Options, Refused
 from specc.run.open import open_session
-from specc.run.session import Counts, Session
+from specc.run.session import Counts, Session, was_rewritten
 from specc.run.stacks import open_stacks
 
 _TICK_MS: Final = 100
+ATTACH: Final = ("auto", "link", "perf", "legacy")
 
 
 class SpeccError(Exception):
@@ -47,6 +48,7 @@ class Running:
         self._stacks = open_stacks(session)
         self._decoder = Decoder(description, self._stacks)
         self._closed = False
+        self._last: Counts | None = None  # when it is closed
         self.description: Final = description
 
     def __enter__(self) -> Running:
@@ -66,21 +68,31 @@ class Running:
 
     def batches(self, seconds: float | None = None) -> Iterator[list[dict[str, Any]]]:
         """The same, as many at a time as are there."""
+        self._must_be_open()
+        if seconds is not None and not seconds >= 0:
+            raise ValueError(f"no time to wait for: {seconds} seconds")
         end = None if seconds is None else time.monotonic() + seconds
         while not self._closed:
-            left = _TICK_MS if end is None else int(1000 * (end - time.monotonic()))
-            yield from self._taken(max(0, min(_TICK_MS, left)))
+            left = _TICK_MS if end is None else 1000 * (end - time.monotonic())
+            yield from self._taken(int(max(0, min(_TICK_MS, left))))
+            if self._closed:
+                return
+            if rewritten := self._session.rewritten():
+                self._session.detach()
+                raise SpeccError([was_rewritten(path) for path in rewritten])
             if end is not None and time.monotonic() >= end:
                 return
 
     def drain(self) -> list[dict[str, Any]]:
         """Detach, and give what is still in the buffer; after that no event comes."""
+        self._must_be_open()
         self._session.detach()
         return [event for batch in self._taken(0) for event in batch]
 
     def take(self) -> list[dict[str, Any]]:
         """What was counted since the last time, or since the beginning: a record for each key of the probes that
         aggregate, however long their intervals would be."""
+        self._must_be_open()
         collector = self._session.collector
         if collector is None:
             return []
@@ -112,16 +124,25 @@ class Running:
         return self._counts().limited
 
     def _counts(self) -> Counts:
-        return self._session.counts()
+        return self._last if self._last is not None else self._session.counts()
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise ValueError("it is closed")
 
     def close(self) -> None:
+        """Detach. What could not be recorded until then is still told."""
         if not self._closed:
             self._closed = True
-            self._session.close()
+            try:
+                self._session.detach()
+                self._last = self._session.counts()
+            finally:
+                self._session.close()
 
 
 def open(
-    path: str | os.PathLike[str],
+    path: str | bytes | os.PathLike[str],
     *,
     pid: int | None = None,
     comm: str | None = None,
@@ -132,12 +153,20 @@ def open(
     btf: Sequence[str] = (),
 ) -> Running:
     """Build a spec (or take an object), load it and attach it. Raises SpeccError."""
+    if attach not in ATTACH:
+        raise ValueError(f"attach is one of {', '.join(ATTACH)}, not {attach!r}")
     report = Report()
     options: Any = SimpleNamespace(
-        program=os.fspath(path), compiler=compiler, btf=list(btf), verbose=False, output_format="full"
+        program=os.fsdecode(path),
+        compiler=compiler,
+        btf=[os.fsdecode(b) for b in btf],
+        verbose=False,
+        output_format="full",
     )
     try:
-        data = object_bytes(options.program, options, report)
+        program = program_of(options.program, report)
+        options.program = program
+        data = object_bytes(program, options, report) if program is not None else None
         if data is None:
             raise SpeccError(report.diagnostics)
         description = description_of(data, options.program)

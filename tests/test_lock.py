@@ -49,7 +49,11 @@ PROBE = LockedProbe(
     40, FIELDS,
 )  # fmt: skip
 SPEC = LockedSpec(
-    "specs/a.yaml", "a", "ring", (LockedOutput("a.bpf.c", DIGEST, ""), LockedOutput("a.bpf.o", DIGEST, "clang 14")), (PROBE,)
+    "specs/a.yaml",
+    "a",
+    "ring",
+    (LockedOutput("a.bpf.c", DIGEST, ""), LockedOutput("a.bpf.o", DIGEST, "clang 14")),
+    (PROBE,),
 )
 TEXT = f"""\
 # What the specs give: `specc lock` writes this file, `specc check` and `specc build --locked` compare with it.

@@ -30,7 +30,9 @@ def program(tmp_path: Path) -> Path:
 def test_a_user_function_is_that_of_its_file(named: str, program: Path) -> None:
     done = specc("new", "vfs_read", "--uprobe", named, cwd=program.parent)
     assert (done.code, done.err) == (0, "")
-    assert done.out == """\
+    assert (
+        done.out
+        == """\
 specc: 1
 name: vfs_read
 description: Calls of vfs_read.
@@ -41,6 +43,7 @@ probes:
       - x  # int x: rdi
   # The result, int, is seen by a `uretprobe` as `return`.
 """
+    )
     (program.parent / "s.yaml").write_text(done.out)
     assert specc("check", "s.yaml", cwd=program.parent) == Done(0, "", "1 spec checked, nothing wrong\n")
 

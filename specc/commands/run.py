@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import shutil
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from specc.commands.common import FINDINGS, FINE, colour_wanted, exit_code, tell
+from specc.commands.common import FINE, abandon_stdout, colour_wanted, exit_code, tell
 from specc.diagnostics import Location, Report, Stop, stop
 
 if TYPE_CHECKING:
@@ -28,8 +29,13 @@ _ELF: Final = b"\x7fELF"
 def run(options: argparse.Namespace) -> int:
     report = Report()
     try:
+        program = program_of(options.program, report)
+        if program is None:
+            tell(report, options.output_format)
+            return exit_code(report)
+        options.program = program
         format_ = "" if options.dry_run else output_format(options)
-        data = object_bytes(options.program, options, report)
+        data = object_bytes(program, options, report)
         if data is None:
             tell(report, options.output_format)
             return exit_code(report)
@@ -38,6 +44,25 @@ def run(options: argparse.Namespace) -> int:
         report.diagnostics.append(problem.diagnostic)
     tell(report, options.output_format)
     return exit_code(report)
+
+
+def program_of(path: str, report: Report) -> str | None:
+    """The spec or object that a path means: itself, or the one spec of a directory. None when that was reported."""
+    if not path:
+        report.error("SP454", "an empty name is no spec, and no object", None, help="name one")
+        return None
+    if not os.path.isdir(path):
+        return path
+    from specc.commands.common import find_specs
+
+    found = find_specs([path], report)
+    if len(found) > 1:
+        report.error("SP454", f"`{path}` has {len(found)} specs, and only one is run at a time", None,
+                     notes=[str(spec) for spec in found[:_SHOWN_SPECS]], help="name one of them")  # fmt: skip
+    return None if report.failed else str(found[0])
+
+
+_SHOWN_SPECS: Final = 20
 
 
 def object_bytes(path: str, options: argparse.Namespace, report: Report) -> bytes | None:
@@ -128,6 +153,7 @@ def _run(data: bytes, options: argparse.Namespace, format_: str, report: Report)
 def _stream(session: Session, description: Description, options: argparse.Namespace, format_: str) -> int:
     from specc.events import open_writer
     from specc.ir import Role
+    from specc.run.session import was_rewritten
     from specc.run.stacks import open_stacks
     from specc.run.stream import Limits, stop_signals, stream
     from specc.run.system import LOOKING_AT_PROCESSES, drop_privileges
@@ -141,9 +167,10 @@ def _stream(session: Session, description: Description, options: argparse.Namesp
         try:
             output = open(options.output, "w", encoding="utf-8", newline="")  # noqa: SIM115
         except OSError as problem:
-            return _cannot_write(options, problem)
+            return _cannot_write(options, problem.strerror)
     offset = time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     stacks = open_stacks(session)
+    code = FINE
     try:
         width = shutil.get_terminal_size((0, 0)).columns if output.isatty() else None
         writer = open_writer(
@@ -163,13 +190,18 @@ def _stream(session: Session, description: Description, options: argparse.Namesp
             _say(f"attached {_plural(len(description.probes), 'probe')}")
             limits = Limits(options.count, options.duration, options.pid)
             fd = output.fileno() if _is_pipe(output) else None
-            tell = _teller(description, writer, output, format_, stacks, wall_offset_ns=offset, width=width)
-            received = stream(session, writer, limits, signals, output=fd, say=_say, tell=tell)
-            if received.reason != "pipe":
-                writer.close()
+            teller = _teller(description, writer, output, format_, stacks, wall_offset_ns=offset, width=width)
+            received = stream(session, writer, limits, signals, output=fd, say=_say, tell=teller)
             counts = session.counts()
         if received.reason == "process":
             _say(f"process {options.pid} has ended")
+        if received.trouble:
+            _leave_whole(output, options, format_)
+            code = _cannot_write(options, received.trouble)
+        if rewritten := session.rewritten():
+            report = Report([was_rewritten(path) for path in rewritten])
+            tell(report, options.output_format)
+            code = code or exit_code(report)
         if counts.anyones:
             _say(
                 f"{_plural(counts.anyones, 'hit')} of any process, not counted below, found the kernel without room to note the call, or in another probe"
@@ -185,8 +217,38 @@ def _stream(session: Session, description: Description, options: argparse.Namesp
         )
     finally:
         if options.output is not None:
-            output.close()
-    return FINE
+            with contextlib.suppress(OSError):  # what was written is flushed; only after a failure there is a rest
+                output.close()
+    return code
+
+
+def _leave_whole(output: IO[str], options: argparse.Namespace, format_: str) -> None:
+    """After a write that failed: columns without their end cannot be read, and of a line only a part may be there."""
+    if options.output is None:
+        abandon_stdout()
+        return
+    with contextlib.suppress(OSError):
+        output.close()  # which may write some more of the rest
+    if os.path.isfile(options.output):
+        if format_ in ("arrow", "parquet"):
+            os.unlink(options.output)
+            _say(f"removed {options.output}, of which only a part could be written")
+        else:
+            with open(options.output, "r+b") as file:
+                file.truncate(_end_of_lines(file))
+
+
+def _end_of_lines(file: IO[bytes]) -> int:
+    """Where the last whole line of a file ends."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - (1 << 16))
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
 
 
 def _symbols(description: Description) -> Callable[[int], str | None] | None:
@@ -210,9 +272,15 @@ def output_format(options: argparse.Namespace) -> str:
     if format_ in ("arrow", "parquet") and place is None and sys.stdout.isatty():
         raise stop("SP466", f"the format {format_} is no text for a terminal", None, help="give it a file: `-o FILE`")
     if place is not None:
+        if os.path.exists(place) and os.path.exists(options.program) and os.path.samefile(place, options.program):
+            raise stop("SP507", f"`{place}` is what is to be run, and would be lost", None, help="choose another -o")
         number = _why_not_writable(place)
+        if number in (errno.EISDIR, errno.ENOTDIR):
+            raise stop("SP507", f"cannot write `{place}`: a part of the path is in the way ({os.strerror(number)})", None,
+                       help="choose another -o")  # fmt: skip
         if number:
-            raise stop("SP506", f"cannot write `{place}`: {os.strerror(number)}", None)
+            raise stop("SP506", f"cannot write `{place}`: {os.strerror(number)}", None,
+                       help="make the directory" if number == errno.ENOENT else None)  # fmt: skip
     require(format_)
     return format_
 
@@ -303,11 +371,15 @@ def _is_pipe(stream: IO[str]) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def _cannot_write(options: argparse.Namespace, problem: OSError) -> int:
+def _cannot_write(options: argparse.Namespace, why: str | None) -> int:
     report = Report()
-    report.error("SP506", f"cannot write `{options.output}`: {problem.strerror}", None)
-    tell(report, options.output_format)
-    return FINDINGS
+    what = "the output" if options.output is None else f"`{options.output}`"
+    report.error("SP506", f"cannot write {what}: {why}", None, help="make room there, or choose another place with -o")
+    tell(
+        report,
+        "full" if options.output is None and options.output_format in ("json", "github") else options.output_format,
+    )
+    return exit_code(report)
 
 
 def _say(text: str) -> None:

@@ -5,6 +5,6 @@ UserTargets().find(Target("libssl.so.3", "SSL_write", 0, None), None)
 """
 
 from specc.locate.files import cached_libraries, find_file
-from specc.locate.target import SAY_WHICH, UserPlace, UserTargets
+from specc.locate.target import SAY_WHICH, UserPlace, UserTargets, stamp
 
-__all__ = ["SAY_WHICH", "UserPlace", "UserTargets", "cached_libraries", "find_file"]
+__all__ = ["SAY_WHICH", "UserPlace", "UserTargets", "cached_libraries", "find_file", "stamp"]

@@ -42,15 +42,24 @@ _COPIES: Final = re.compile(r"\.(isra|constprop|part|cold|lto_priv)\b")
 
 @dataclass(frozen=True, slots=True)
 class UserPlace:
-    """`inode` tells whether the file was replaced since. `notes` are warnings about the choice that was made.
+    """`inode` tells whether the file was replaced since, `version` whether it was written to. `notes` are warnings about the choice that was made.
     `symbol` is the function that was found by its name; None for a place that was given as an offset.
     """
 
     path: str
     offset: int
     inode: tuple[int, int]
+    version: tuple[int, int]
     notes: tuple[Diagnostic, ...] = ()
     symbol: Symbol | None = None
+
+
+_Stamp = tuple[tuple[int, int], tuple[int, int]]
+
+
+def stamp(status: os.stat_result) -> _Stamp:
+    """A file's `inode` and `version`."""
+    return (status.st_dev, status.st_ino), (status.st_size, status.st_mtime_ns)
 
 
 class UserTargets:
@@ -59,7 +68,7 @@ class UserTargets:
     def __init__(self, environ: Mapping[str, str] | None = None, pid: int | None = None) -> None:
         self._environ = os.environ if environ is None else environ
         self._pid = pid
-        self._files: dict[str, tuple[Elf, tuple[int, int]]] = {}
+        self._files: dict[str, tuple[Elf, _Stamp]] = {}
 
     def find(self, target: Target, where: Location | None) -> UserPlace:
         """Raises Stop."""
@@ -70,25 +79,25 @@ class UserTargets:
         return replace(place, notes=(*place.notes, variant_warning(target.path, found, where)))
 
     def _in_file(self, path: str, target: Target, where: Location | None) -> UserPlace:
-        elf, inode = self._open(path, where)
+        elf, file = self._open(path, where)
         if elf.machine != EM_X86_64:
             raise stop("SP449", f"`{path}` is not x86-64 code (its ELF machine is {elf.machine})", where)
         if elf.type not in (ET_EXEC, ET_DYN):
             raise stop("SP449", f"`{path}` is neither a program nor a shared library", where, help=_LINKED)
         try:
             if target.symbol is None:
-                return _at_offset(elf, path, inode, target.offset, where)
-            return _at_symbol(elf, path, inode, target.symbol, target.offset, where)
+                return _at_offset(elf, path, file, target.offset, where)
+            return _at_symbol(elf, path, file, target.symbol, target.offset, where)
         except NotElf as problem:
             raise stop("SP449", f"cannot read `{path}`: {problem}", where) from None
 
-    def _open(self, path: str, where: Location | None) -> tuple[Elf, tuple[int, int]]:
+    def _open(self, path: str, where: Location | None) -> tuple[Elf, _Stamp]:
         if path not in self._files:
             try:
                 with open(path, "rb") as file:
                     status = os.fstat(file.fileno())
                     data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if status.st_size else b""
-                    self._files[path] = (read_elf(memoryview(data)), (status.st_dev, status.st_ino))
+                    self._files[path] = (read_elf(memoryview(data)), stamp(status))
             except OSError as problem:
                 raise stop("SP449", f"cannot read `{path}`: {problem.strerror}", where) from None
             except NotElf as problem:
@@ -109,16 +118,14 @@ def _script(path: str) -> str | None:
     return None
 
 
-def _at_offset(elf: Elf, path: str, inode: tuple[int, int], offset: int, where: Location | None) -> UserPlace:
+def _at_offset(elf: Elf, path: str, file: _Stamp, offset: int, where: Location | None) -> UserPlace:
     if not is_code(elf, offset):
         raise stop("SP450", f"there is no code at offset {offset:#x} of `{path}`", where,
                    help="without a symbol, the offset counts from the beginning of the file")  # fmt: skip
-    return UserPlace(path, offset, inode)
+    return UserPlace(path, offset, *file)
 
 
-def _at_symbol(
-    elf: Elf, path: str, inode: tuple[int, int], wanted: str, offset: int, where: Location | None
-) -> UserPlace:
+def _at_symbol(elf: Elf, path: str, file: _Stamp, wanted: str, offset: int, where: Location | None) -> UserPlace:
     name, _, version = wanted.partition("@")
     version = version.removeprefix("@")
     named = symbols(elf, name)
@@ -159,7 +166,7 @@ def _at_symbol(
     if at is None:
         raise stop("SP450", f"`{wanted}{f'+{offset:#x}' if offset else ''}` is not in the code of `{path}`", where)
     notes = [*_other_versions(named, shared[0], version, path, where), *_copies(elf, name, path, where)]
-    return UserPlace(path, at, inode, tuple(notes), shared[0])
+    return UserPlace(path, at, *file, tuple(notes), shared[0])
 
 
 def _copies(elf: Elf, name: str, path: str, where: Location | None) -> list[Diagnostic]:

@@ -177,9 +177,7 @@ def _add(specs: list[_Spec], kind: str, words: list[str]) -> None:
 
 
 def _spec(spec: _Spec) -> LockedSpec:
-    return LockedSpec(
-        spec.path, spec.name, spec.buffer, tuple(spec.outputs), tuple(_probe(p) for p in spec.probes)
-    )
+    return LockedSpec(spec.path, spec.name, spec.buffer, tuple(spec.outputs), tuple(_probe(p) for p in spec.probes))
 
 
 def _probe(probe: _Probe) -> LockedProbe:

@@ -9,6 +9,7 @@ In: what `open_session` put into the kernel.  Out: batches of records; leaving a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,8 +18,9 @@ from typing import Final
 
 from specc.buffers import Reader
 from specc.describe import Description
+from specc.diagnostics import Diagnostic
 from specc.libbpf import Library, Object
-from specc.locate import UserPlace
+from specc.locate import UserPlace, stamp
 from specc.noun import dataclass, field
 from specc.run.aggregates import Collector
 from specc.run.attach import Attacher, Attachment
@@ -133,13 +135,23 @@ class Session:
         gone: list[str] = []
         for place in {p.path: p for p in self.places.values()}.values():
             try:
-                status = os.stat(place.path)
-                same = (status.st_dev, status.st_ino) == place.inode
+                same = stamp(os.stat(place.path))[0] == place.inode
             except OSError:
                 same = False
             if not same:
                 gone.append(place.path)
         return gone
+
+    def rewritten(self) -> list[str]:
+        """Files of user probes that were written to since their functions were looked up: the probes sit in the new bytes,
+        where the functions of the old ones were."""
+        found: list[str] = []
+        for place in {p.path: p for p in self.places.values()}.values():
+            with contextlib.suppress(OSError):
+                inode, version = stamp(os.stat(place.path))
+                if inode == place.inode and version != place.version:
+                    found.append(place.path)
+        return found
 
     def close(self) -> None:
         try:
@@ -150,6 +162,15 @@ class Session:
             self.barrier.close()
             self.thing.close()
             self.library.close()
+
+
+def was_rewritten(path: str) -> Diagnostic:
+    """What to say of a file that was written to while it was probed, and no longer is."""
+    return Diagnostic(
+        "SP458", f"`{path}` was written to while it was probed, so it is no longer", None,
+        ("what was recorded since then may be wrong",),
+        "put a new version in the place of the old one by renaming it, as `install` and `mv` do, and run again",
+    )  # fmt: skip
 
 
 def _counted(raw: bytes, width: int) -> Iterable[tuple[int, ...]]:

@@ -22,10 +22,11 @@ from typing import Final, Protocol
 
 from specc.events.cells import Interval
 from specc.noun import dataclass
+from specc.outputs import NO_ROOM
 from specc.run.session import Session
 
 _TICK_MS: Final = 100  # how long a signal or the end of a duration may wait
-_LOOK_SECONDS: Final = 1.0  # how often files and processes are looked at
+_LOOK_SECONDS: Final = 0.1  # how often files are looked at
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -33,6 +34,8 @@ class Writer(Protocol):
     def write(self, records: Iterable[bytes | memoryview]) -> int: ...
 
     def flush(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,14 @@ class Limits:
 @dataclass(slots=True)
 class Received:
     """What came: events, and hits that were counted in `intervals`. `reason` is why it ended: a signal, "count",
-    "duration", "pipe" or "process"."""
+    "duration", "pipe", "process", "rewritten" when a probed file was, or "output" when it takes no more, for the
+    reason in `trouble`."""
 
     events: int = 0
     intervals: int = 0
     hits: int = 0
     reason: str = ""
+    trouble: str = ""
 
 
 class Signals:
@@ -115,6 +120,8 @@ def stream(
             received.reason = received.reason or watch.ended()
             if now - looked >= _LOOK_SECONDS:
                 looked = now
+                if session.rewritten():
+                    received.reason = "rewritten"
                 for path in session.replaced():
                     if path not in told:
                         told.add(path)
@@ -124,8 +131,13 @@ def stream(
             _take(session, writer, limits, received, 0)
             if session.collector is not None and received.reason != "count":
                 _tell(session.collector.rest(), writer, tell, limits, received)
+            writer.close()
     except BrokenPipeError:
         received.reason = "pipe"
+    except OSError as problem:
+        if problem.filename is not None or problem.errno not in NO_ROOM:
+            raise
+        received.reason, received.trouble = "output", problem.strerror or "it takes no more"
     finally:
         watch.close()
         session.detach()

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from command import Done, environment, specc
 
+from specc.api import SpeccError
+from specc.api import open as open_spec
 from specc.elf import file_offset, read_elf, symbols
 
 from .build import compile_c, live
@@ -298,6 +300,23 @@ def test_a_replaced_file_is_told(spec: Path, target: Path) -> None:
 
 
 @live
+def test_a_rewritten_file_is_probed_no_longer(spec: Path, target: Path) -> None:
+    """`cp` writes into the file: the probes would be at places of another function."""
+    with started(spec, "--format", "jsonl", cwd=spec.parent) as run:
+        subprocess.run([target, "1", "0"], check=True)
+        time.sleep(0.5)
+        target.write_bytes(target.read_bytes() + b"more")
+        done = finish(run)
+    assert done.code == 1
+    assert done.err.splitlines()[0] == f"SP458 `{target}` was written to while it was probed, so it is no longer"
+    assert done.err.splitlines()[-1] == "received 2, lost 0"
+    assert [e["probe"] for e in events(done)] == ["call", "done"]
+    with open_spec(spec) as probe, pytest.raises(SpeccError, match="SP458 .* was written to while it was probed"):
+        target.write_bytes(target.read_bytes() + b"more")
+        list(probe.events(seconds=5))
+
+
+@live
 def test_an_object_runs_as_its_spec_does(spec: Path, target: Path) -> None:
     built = specc("build", spec, "-o", "out", cwd=spec.parent)
     assert built.code == 0, built.err
@@ -321,8 +340,48 @@ def test_a_full_disk(spec: Path, target: Path) -> None:
             subprocess.run([target, "2000", "0"], check=True)
             assert run.wait(timeout=30) == 3
             assert run.stderr is not None
-            assert "cannot write the output: No space left on device" in run.stderr.read()
+            said = run.stderr.read().splitlines()
+            assert said[0] == "SP506 cannot write `/dev/full`: No space left on device"
+            assert re.fullmatch(r"received \d+, lost \d+", said[-1])
         assert not breakpoint_is_set(process.pid, target)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@live
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet", "arrow"])
+def test_a_disk_that_becomes_full(ending: str, spec: Path, target: Path, small_disk: Path) -> None:
+    """Whole lines stay; of columns nothing, since they cannot be read without their end."""
+    if ending in ("parquet", "arrow"):
+        pytest.importorskip("pyarrow")
+    output = small_disk / f"events.{ending}"
+    (small_disk / "filler").write_bytes(b"x" * 40_000)
+    with started(spec, "-o", output, cwd=spec.parent) as run:
+        subprocess.run([target, "20000", "0"], check=True)
+        if ending in ("parquet", "arrow"):
+            time.sleep(0.5)
+            run.send_signal(signal.SIGINT)
+        done = finish(run)
+    assert done.code == 3
+    assert done.err.splitlines()[-1].startswith("received ")
+    assert f"SP506 cannot write `{output}`: No space left on device" in done.err
+    if ending in ("parquet", "arrow"):
+        assert not output.exists()
+        assert f"removed {output}, of which only a part could be written" in done.err
+        return
+    text = output.read_text()
+    assert text.endswith("\n") and len(text) > 1000
+    if ending == "jsonl":
+        assert {json.loads(line)["probe"] for line in text.splitlines()} == {"call", "done"}
 
 
 @live
@@ -427,3 +486,17 @@ def test_a_kernel_without_kprobes(tmp_path: Path) -> None:
     done = specc("run", spec, cwd=tmp_path)
     assert done.code == 3
     assert re.match(r"SP422 the kernel of this machine \(\S+\) has no kprobes\n +--> \S*k\.yaml:4:13\n", done.err)
+
+
+@live
+def test_the_interface_after_its_end(spec: Path, target: Path) -> None:
+    with open_spec(os.fsencode(spec)) as probe:
+        subprocess.run([target, "3", "0"], check=True)
+        assert len(list(probe.events(seconds=0.5))) == 6
+        with pytest.raises(ValueError, match="no time to wait for: nan seconds"):
+            next(probe.events(seconds=float("nan")))
+    assert (probe.lost, probe.missed, probe.limited) == (0, 0, 0)
+    for ask in (lambda: next(probe.events()), lambda: list(probe.batches(0)), probe.drain, probe.take):
+        with pytest.raises(ValueError, match="it is closed"):
+            ask()
+    probe.close()
