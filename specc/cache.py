@@ -322,6 +322,15 @@ def absolute(path: str) -> str:
     return path if path.startswith("/") else os.path.join(os.getcwd(), path)
 
 
+def distinct(paths: Iterable[str]) -> list[str]:
+    """The paths without those that mean a file that is there already, in the same directory: `./a.yaml` after `a.yaml`, or a
+    link beside it. In another directory, what a spec names is something else."""
+    found: dict[tuple[str, str], str] = {}
+    for path in paths:
+        found.setdefault((os.path.realpath(os.path.dirname(path)), os.path.realpath(path)), path)
+    return list(found.values())
+
+
 def _escape(text: str) -> bytes:
     return os.fsencode(text).replace(b"\\", b"\\\\").replace(b"\n", b"\\n")
 

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-from specc.cache import Manifest, code_fingerprint, digest, open_cache
+from specc.cache import Manifest, code_fingerprint, digest, distinct, open_cache
 
 TYPE_CHECKING = False  # typing takes as long to import as a rebuild; type checkers know the name
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Run:
         """Every spec's outputs, from the manifest or made anew."""
         named = self.options.specs
         if named and all(os.path.isfile(name) for name in named):
-            paths = list(dict.fromkeys(named))
+            paths = distinct(named) if len(named) > 1 else list(named)
         else:
             from specc.commands.common import find_specs
 
@@ -273,6 +273,7 @@ class Run:
     def _compare(self, built: list[Job]) -> None:
         from specc.outputs import check_orphans, check_outputs, diff_outputs
 
+        complete = not self.failed and len(built) == len(self.jobs)
         for job in built:
             assert job.outputs is not None
             if self.options.diff:
@@ -283,7 +284,7 @@ class Run:
                 self.report.extend(check_outputs(job.outputs, self.options.output))
         # Only a run over a whole directory of specs can tell that a file belongs to none of them.
         whole = not self.options.specs or any(os.path.isdir(name) for name in self.options.specs)
-        if self.options.check and whole and len(built) == len(self.jobs):
+        if self.options.check and whole and complete:
             # Nor is one an orphan that only --emit did not name this time.
             names = [self._stem(job) + end for job in self.jobs if job.outputs for end in EMITS.values()]
             self.report.extend(check_orphans(names, self.options.output))

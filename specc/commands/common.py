@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from specc.cache import distinct
 from specc.diagnostics import Diagnostic, Report, Severity, Sources, render
 
 FINE, FINDINGS, USAGE, LACKING, INTERRUPTED = 0, 1, 2, 3, 130
@@ -67,20 +69,36 @@ def find_specs(named: Sequence[str], report: Report) -> list[Path]:
 
     Without arguments, the directory `specs`. In a directory, files with a spec's suffix and a top-level key `specc`.
     """
-    found: dict[Path, None] = {}
+    found: list[str] = []
     for name in named or ["specs"]:
-        path = Path(name)
-        if path.is_dir():
-            inside = [p for p in sorted(path.rglob("*")) if p.suffix in SUFFIXES and p.is_file() and _is_spec(p)]
+        if os.path.isdir(name):
+            inside = _specs_in(name, report)
+            if inside is None:
+                continue
             if not inside:
                 report.error("SP029", f"no specs in the directory `{name}`", None, help=_WHAT_A_SPEC_IS)
-            found.update(dict.fromkeys(inside))
-        elif not named and not path.exists():
+            found += inside
+        elif not named and not os.path.lexists(name):
             report.error("SP029", "no spec is named, and there is no directory `specs` here", None,
                          help="name a spec or a directory of specs")  # fmt: skip
         else:
-            found[path] = None
-    return list(found)
+            found.append(name)
+    return [Path(path) for path in distinct(found)]
+
+
+def _specs_in(folder: str, report: Report) -> list[str] | None:
+    """The specs below a directory; None when it cannot be read. Every directory that cannot be is reported."""
+    unreadable: list[str] = []
+
+    def wrong(problem: OSError) -> None:
+        if not isinstance(problem, FileNotFoundError):  # it was there a moment ago, and nobody misses it
+            unreadable.append(str(problem.filename))
+            report.error("SP001", f"cannot read the directory `{problem.filename}`: {problem.strerror}", None,
+                         help="give access to it, or name the specs that are meant")  # fmt: skip
+
+    inside = [Path(here, name) for here, _, names in os.walk(folder, onerror=wrong) for name in names]
+    specs = [str(p) for p in sorted(inside) if p.suffix in SUFFIXES and _is_spec(p)]
+    return None if unreadable and not specs else specs
 
 
 _WHAT_A_SPEC_IS = "a spec is a .yaml, .yml or .toml file with the top-level key `specc`"
@@ -88,8 +106,12 @@ _WHAT_A_SPEC_IS = "a spec is a .yaml, .yml or .toml file with the top-level key 
 
 def _is_spec(path: Path) -> bool:
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a named pipe would wait for a writer
+            return False
         with path.open("rb") as file:
             head = file.read(1 << 16)
+    except FileNotFoundError:
+        return False  # a link to nowhere, or it has just been removed
     except OSError:
         return True  # reading it as a spec says what is wrong
     return _LOOKS_LIKE_A_SPEC.search(head) is not None

@@ -79,7 +79,7 @@ def _since(options: argparse.Namespace, reference: str, report: Report) -> Seque
             inside = _inside(name, top)
             if inside.startswith(".."):
                 raise stop("SP516", f"`{name}` is not in the repository {top}", None)
-            here, there = _specs_of(Path(name)), _specs_of(tree / inside)
+            here, there = _specs_of(Path(name), report), _specs_of(tree / inside, report)
             if not here and not there:
                 raise stop("SP516", f"`{name}` has no specs, neither here nor in {reference}", None)
             now, then = now + here, then + there
@@ -100,9 +100,12 @@ def _as_of(reference: str, tree: Path, found: Diagnostic) -> Diagnostic:
     return replace(found, where=replace(where, file=f"{reference}:{where.file.removeprefix(f'{tree}/')}"))
 
 
-def _specs_of(path: Path) -> list[Path]:
-    """The specs that a name means, none where there is no such file."""
-    return find_specs([str(path)], Report()) if path.exists() else []
+def _specs_of(path: Path, report: Report) -> list[Path]:
+    """The specs that a name means, none where there is no such file. What cannot be read is reported."""
+    told = Report()
+    found = find_specs([str(path)], told) if os.path.exists(path) else []
+    report.diagnostics += [d for d in told.diagnostics if d.code == "SP001"]
+    return found
 
 
 def _inside(name: str, top: Path) -> str:

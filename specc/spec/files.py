@@ -65,7 +65,7 @@ def _look(
         message = f"`{word.text}` is {'not a directory' if directory else 'not a file'}"
         report.error("SP129", message, word.where)
         return
-    if not directory and any((place / relative).is_file() for place in (*searched, Path("/usr/include"))):
+    if not directory and any(os.path.isfile(place / relative) for place in (*searched, Path("/usr/include"))):
         hint = f"write `<{word.text}>` to have it searched for"
     report.error("SP129", f"there is no {what} `{word.text}`", word.where, help=hint)
 
@@ -103,6 +103,6 @@ def _flatten(base: Path, relative: PurePosixPath) -> Path | None:
 def _project(base: Path) -> Path | None:
     """The nearest directory at or above the spec with a version control system's mark; None for an exported tree."""
     for directory in (base, *base.parents):
-        if any((directory / mark).exists() for mark in (".git", ".hg", ".jj", ".svn")):
+        if any(os.path.lexists(directory / mark) for mark in (".git", ".hg", ".jj", ".svn")):
             return directory
     return None

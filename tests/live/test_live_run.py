@@ -311,7 +311,7 @@ def test_a_rewritten_file_is_probed_no_longer(spec: Path, target: Path) -> None:
     assert done.err.splitlines()[0] == f"SP458 `{target}` was written to while it was probed, so it is no longer"
     assert done.err.splitlines()[-1] == "received 2, lost 0"
     assert [e["probe"] for e in events(done)] == ["call", "done"]
-    with open_spec(spec) as probe, pytest.raises(SpeccError, match="SP458 .* was written to while it was probed"):
+    with open_spec(spec) as probe, pytest.raises(SpeccError, match=r"SP458 .* was written to while it was probed"):
         target.write_bytes(target.read_bytes() + b"more")
         list(probe.events(seconds=5))
 
