@@ -2,7 +2,8 @@
 
     main(["build", "specs/gup.yaml"])       # 0
 
-Exit codes: 0 fine; 1 findings; 2 bad usage or a bug; 3 this machine lacks something; 130 interrupted.
+Exit codes: 0 fine; 1 findings: what was named is wrong; 2 bad usage, that is, a command line without a meaning, or a bug;
+3 this machine lacks something, room and access for files among them; 130 interrupted.
 """
 
 from __future__ import annotations

@@ -661,7 +661,7 @@ def test_new_makes_a_spec_that_is_right(header: Path) -> None:
     (header / "specs" / "foo.yaml").write_text(text.replace("# - {g:", "- {g:"))
     assert specc("check", "specs", cwd=header) == Done(0, "", "1 spec checked, nothing wrong\n")
     nowhere = specc("new", "foo", "--header", "include/foo.h", "-o", "no/foo.yaml", "--output-format", "concise", cwd=header)  # fmt: skip
-    assert (nowhere.code, "SP506" in nowhere.err) == (1, True)
+    assert (nowhere.code, "SP506" in nowhere.err) == (3, True)
 
 
 @compiles
@@ -843,7 +843,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @compiles
 def test_a_full_disk_for_the_outputs_leaves_them_as_they_were(small_disk: Path, project: Path) -> None:
     done = specc("build", "-o", small_disk / "out", "--output-format", "concise", cwd=project)
-    assert done.code == 1
+    assert done.code == 3
+    assert re.search("^[0-9]+ specs? built", done.err, re.MULTILINE) is None
     assert "SP506" in done.err and "No space left on device" in done.err
     assert files(small_disk) == {}
 
@@ -861,12 +862,15 @@ def test_a_full_disk_for_temporary_files_is_3(small_disk: Path, project: Path) -
 
 
 @compiles
-@pytest.mark.parametrize(("output", "code"), [("specs/demo.yaml", "SP507"), ("specs/demo.yaml/deep", "SP507"), ("/proc/specc", "SP506")])  # fmt: skip
-def test_an_output_directory_that_cannot_be(output: str, code: str, project: Path) -> None:
+@pytest.mark.parametrize(
+    ("output", "code", "exit_code"),
+    [("specs/demo.yaml", "SP507", 1), ("specs/demo.yaml/deep", "SP507", 1), ("/proc/specc", "SP506", 3)],
+)
+def test_an_output_directory_that_cannot_be(output: str, code: str, exit_code: int, project: Path) -> None:
     before = files(project)
     done = specc("build", "-o", output, "--output-format", "concise", cwd=project)
-    assert (done.code, done.out) == (1, "")
-    assert code in done.err
+    assert (done.code, done.out) == (exit_code, "")
+    assert code in done.err and "built" not in done.err
     assert files(project) == before
 
 
@@ -889,7 +893,7 @@ def test_without_root(project: Path) -> None:
     (project / "specs" / "hidden.yaml").write_text(SPEC)
     (project / "specs" / "hidden.yaml").chmod(0o000)
     done = specc("build", "specs/demo.yaml", "-o", "closed", "--output-format", "concise", cwd=project, before=before)
-    assert done.code == 1
+    assert done.code == 3
     assert "SP506" in done.err and "Permission denied" in done.err
     done = specc("check", "specs/hidden.yaml", "--output-format", "concise", cwd=project, before=before)
     assert done == Done(1, "", "specs/hidden.yaml:1:1: SP001 cannot read `specs/hidden.yaml`: Permission denied\n")

@@ -74,6 +74,7 @@ class Run:
         self.manifest = Manifest(self.cache)
         self.jobs: list[Job] = []
         self.differs = False
+        self._unwritten = 0
         self._compiler: Compiler | None = None
         self._fingerprint = code_fingerprint()  # before anything else of specc is loaded
         self._report: Report | None = None
@@ -307,6 +308,7 @@ class Run:
                 if not isinstance(problem, Stop):
                     raise
                 self.report.diagnostics.append(problem.diagnostic)
+                self._unwritten += 1
                 continue
             for name, what in done.items():
                 counts[what] = counts.get(what, 0) + 1
@@ -317,10 +319,10 @@ class Run:
         if self.options.check or self.options.diff:
             if not self.failed and not self.differs:
                 self._say(f"{_plural(len(built), 'spec')}: every file is as the specs say")
-        elif built:
+        elif counts:
             changed = sum(n for what, n in counts.items() if what != "unchanged")
             unchanged = counts.get("unchanged", 0)
-            self._say(f"{_plural(len(built), 'spec')} built: {_plural(changed, 'file')} written, {unchanged} unchanged")
+            self._say(f"{_plural(len(built) - self._unwritten, 'spec')} built: {_plural(changed, 'file')} written, {unchanged} unchanged")
         if self.options.verbose and self.cache.trouble:
             self._say(f"the cache is not used: {self.cache.trouble}")
 

@@ -177,6 +177,11 @@ def _check_targets(
     targets = UserTargets(pid=options.filters.pid)
     for probe in users:
         assert probe.target is not None
+        pid = probe.target.pid
+        if pid is not None and not os.path.exists(f"/proc/{pid}"):
+            report.error("SP452", f"there is no process {pid}, which `{probe.name}` is for", options.where(probe.name),
+                         help="leave `pid` out of the spec, and choose a process with --pid")  # fmt: skip
+            continue
         try:
             places[probe.name] = targets.find(probe.target, None)
             found = list(places[probe.name].notes)

@@ -287,6 +287,15 @@ def test_a_process_that_is_not_there(spec: Path) -> None:
 
 
 @live
+def test_a_process_of_the_spec_that_is_not_there(spec: Path) -> None:
+    gone = 2**22 - 1
+    spec.write_text(spec.read_text().replace("symbol: probed}", f"symbol: probed, pid: {gone}}}", 1))
+    done = specc("run", spec, "--output-format", "concise", cwd=spec.parent)
+    said = f"{spec}:6:13: SP452 there is no process {gone}, which `call` is for"
+    assert done == Done(1, "", f"{said} (leave `pid` out of the spec, and choose a process with --pid)\n")
+
+
+@live
 def test_a_replaced_file_is_told(spec: Path, target: Path) -> None:
     with started(spec, "--format", "jsonl", cwd=spec.parent) as run:
         copy = target.with_name("copy")
