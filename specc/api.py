@@ -170,7 +170,7 @@ def open(
         if data is None:
             raise SpeccError(report.diagnostics)
         description = description_of(data, options.program)
-        wanted = Options(attach, Filters(pid, comm, cgroup), force, False, spec_places(options))
+        wanted = Options(attach, Filters(pid, comm, cgroup), force, False, *spec_places(options))
         session = open_session(data, description, wanted, report)
         return Running(session, session.description)
     except Stop as problem:

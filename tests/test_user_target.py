@@ -116,6 +116,8 @@ def test_offsets_are_those_of_binutils(folder: Path, path: str, symbol: str, nam
         ("script", "main", 0, "SP449", "it does not begin as an ELF file does"),
         ("text", "main", 0, "SP449", "it does not begin as an ELF file does"),
         ("object.o", "main", 0, "SP449", "is neither a program nor a shared library"),
+        ("/tmp", "main", 0, "SP449", "`/tmp` is a directory, and has no code to probe"),
+        ("/dev/zero", "main", 0, "SP449", "`/dev/zero` is a device, a pipe or a socket, and has no code to probe"),
         ("pie", None, 1, "SP450", "there is no code at offset 0x1"),
         ("pie", "twin", 0x20, "SP450", "so 0x20 is not in it"),
     ],
@@ -136,6 +138,15 @@ def test_hints(folder: Path) -> None:
     with pytest.raises(Stop) as stopped:
         find(folder, "stripped", "helper")
     assert "stripped" in stopped.value.diagnostic.notes[0]
+    assert stopped.value.diagnostic.help == (
+        "give the function's `offset` in the file, without `symbol`, or take a file that is not stripped"
+    )
+    with pytest.raises(Stop) as stopped:
+        find(folder, "pie", "entirely_else")
+    assert stopped.value.diagnostic.help == f"`nm {folder / 'pie'}` lists what is there"
+    with pytest.raises(Stop) as stopped:
+        find(folder, __file__, "main")
+    assert stopped.value.diagnostic.help == "give the path of a program or a shared library for x86-64"
     with pytest.raises(Stop) as stopped:
         find(folder, str(folder / "script"), "main")
     assert stopped.value.diagnostic.help == "it is a script: probe its interpreter, /bin/sh"

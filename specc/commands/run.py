@@ -95,9 +95,13 @@ def object_bytes(path: str, options: argparse.Namespace, report: Report) -> byte
     return None
 
 
-def spec_places(options: argparse.Namespace) -> Callable[[str], Location | None]:
-    """Where the spec names each probe. Asked only when there is something to say about one."""
+_Where = Callable[[str], "Location | None"]
+
+
+def spec_places(options: argparse.Namespace) -> tuple[_Where, _Where]:
+    """Where the spec names each probe, and its file. Asked only when there is something to say about one."""
     known: dict[str, Location] | None = None
+    in_files: dict[str, Location] = {}
 
     def where(probe: str) -> Location | None:
         nonlocal known
@@ -113,9 +117,14 @@ def spec_places(options: argparse.Namespace) -> Callable[[str], Location | None]
                     spec = None  # it was fine a moment ago: somebody is editing it
                 if spec is not None:
                     known = {p.name.text: p.function.where if p.function else p.where for p in spec.probes}
+                    in_files.update({p.name.text: p.target.path.where for p in spec.probes if p.target is not None})
         return known.get(probe)
 
-    return where
+    def file_where(probe: str) -> Location | None:
+        place = where(probe)
+        return in_files.get(probe, place)
+
+    return where, file_where
 
 
 def _run(data: bytes, options: argparse.Namespace, format_: str, report: Report) -> int:
@@ -129,7 +138,7 @@ def _run(data: bytes, options: argparse.Namespace, format_: str, report: Report)
     _check_aggregates(description, options, format_)
     filters = Filters(options.pid, options.comm, options.cgroup)
     require_stacks(format_, description)
-    wanted = Options(options.attach, filters, options.force, options.verbose, spec_places(options))
+    wanted = Options(options.attach, filters, options.force, options.verbose, *spec_places(options))
     try:
         session = open_session(data, description, wanted, report)
     except Refused:

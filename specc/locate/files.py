@@ -21,6 +21,7 @@ from specc.noun import dataclass
 CACHE: Final = "/etc/ld.so.cache"
 # ld.so(8): what is searched when the cache does not have it.
 DIRECTORIES: Final = ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib")
+NAME_A_PROGRAM: Final = "give the path of a program or a shared library for x86-64"
 _LIBRARY: Final = re.compile(r"\.so(\.|$)")
 
 # glibc's sysdeps/generic/dl-cache.h: struct cache_file_new and struct file_entry_new.
@@ -54,6 +55,9 @@ def find(name: str, where: Location | None, environ: Mapping[str, str], pid: int
     if "/" in name:
         if os.path.isfile(name):
             return Found(name)
+        if os.path.exists(name):
+            what = "a directory" if os.path.isdir(name) else "a device, a pipe or a socket"
+            raise stop("SP449", f"`{name}` is {what}, and has no code to probe", where, help=NAME_A_PROGRAM)
         raise _missing(name, where, f"there is no file `{name}`", [])
     library = _LIBRARY.search(name) is not None
     if library and pid is not None and (mapped := _mapped(name, pid)):

@@ -31,7 +31,7 @@ from specc.elf import (
     symbols,
 )
 from specc.ir import Target
-from specc.locate.files import find, variant_warning
+from specc.locate.files import NAME_A_PROGRAM, find, variant_warning
 from specc.noun import dataclass, replace
 
 # What helps with a name of several functions, and with nothing else.
@@ -81,7 +81,7 @@ class UserTargets:
     def _in_file(self, path: str, target: Target, where: Location | None) -> UserPlace:
         elf, file = self._open(path, where)
         if elf.machine != EM_X86_64:
-            raise stop("SP449", f"`{path}` is not x86-64 code (its ELF machine is {elf.machine})", where)
+            raise stop("SP449", f"`{path}` is not x86-64 code (its ELF machine is {elf.machine})", where, help=NAME_A_PROGRAM)
         if elf.type not in (ET_EXEC, ET_DYN):
             raise stop("SP449", f"`{path}` is neither a program nor a shared library", where, help=_LINKED)
         try:
@@ -89,7 +89,8 @@ class UserTargets:
                 return _at_offset(elf, path, file, target.offset, where)
             return _at_symbol(elf, path, file, target.symbol, target.offset, where)
         except NotElf as problem:
-            raise stop("SP449", f"cannot read `{path}`: {problem}", where) from None
+            raise stop("SP449", f"cannot read `{path}`: {problem}", where,
+                       help="the file is damaged: install or link it again") from None  # fmt: skip
 
     def _open(self, path: str, where: Location | None) -> tuple[Elf, _Stamp]:
         if path not in self._files:
@@ -99,7 +100,7 @@ class UserTargets:
                     data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if status.st_size else b""
                     self._files[path] = (read_elf(memoryview(data)), stamp(status))
             except OSError as problem:
-                raise stop("SP449", f"cannot read `{path}`: {problem.strerror}", where) from None
+                raise stop("SP449", f"cannot read `{path}`: {problem.strerror}", where, help="give access to it") from None
             except NotElf as problem:
                 raise stop("SP449", f"`{path}` has no code to probe: {problem}", where, help=_script(path)) from None
         return self._files[path]
@@ -108,14 +109,14 @@ class UserTargets:
 _LINKED = "a uprobe needs a file that processes run: link it first"
 
 
-def _script(path: str) -> str | None:
+def _script(path: str) -> str:
     with open(path, "rb") as file:
         head = file.read(64)
     if head.startswith(b"#!"):
         return f"it is a script: probe its interpreter, {head[2:].splitlines()[0].decode('utf-8', 'replace').strip()}"
     if head.startswith(b"/* GNU ld"):
         return "it is a text for the linker; name the library that processes load, with its number: libc.so.6"
-    return None
+    return NAME_A_PROGRAM
 
 
 def _at_offset(elf: Elf, path: str, file: _Stamp, offset: int, where: Location | None) -> UserPlace:
@@ -209,8 +210,8 @@ def _no_symbol(elf: Elf, path: str, name: str, where: Location | None) -> Stop:
     every = symbols(elf)
     functions = {s.name for s in every if s.type == STT_FUNC}
     copies = sorted(n for n in functions if n.startswith(f"{name}.") and _COPIES.search(n))
-    notes = []
-    hint = None
+    notes: list[str] = []
+    hint: str | None = None
     if copies:
         notes.append(
             f"the compiler made {', '.join(copies)} of it, whose arguments may differ; it is not the function itself"
@@ -223,8 +224,11 @@ def _no_symbol(elf: Elf, path: str, name: str, where: Location | None) -> Stop:
         )
     elif elf.find(".symtab") is None:
         notes.append("the file is stripped: only the functions that it exports have names")
+        hint = did_you_mean(name, functions) or "give the function's `offset` in the file, without `symbol`, or take a file that is not stripped"
     else:
         notes.append("it may be inlined everywhere, or its name may be mangled (C++, Rust)")
+        hint = did_you_mean(name, functions) or f"`nm {path}` lists what is there"
     mangled = sorted(n for n in functions if n.startswith("_") and f"{len(name)}{name}" in n)
-    help = f"did you mean `{mangled[0]}`?" if mangled else did_you_mean(name, functions)
-    return stop("SP447", f"there is no function `{name}` in `{path}`", where, help=hint or help, notes=notes)
+    if mangled:
+        hint = f"did you mean `{mangled[0]}`?"
+    return stop("SP447", f"there is no function `{name}` in `{path}`", where, help=hint, notes=notes)

@@ -33,13 +33,15 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run. `where` gives the place of a probe in its spec, where there is one; it is asked only on errors."""
+    """How to run. `where` gives the place of a probe in its spec, where there is one, and `file_where` that of its file; they
+    are asked only on errors."""
 
     attach: str = "auto"
     filters: Filters = Filters()
     force: bool = False
     verbose: bool = False
     where: Callable[[str], Location | None] = lambda _: None
+    file_where: Callable[[str], Location | None] = lambda _: None
 
 
 @dataclass(slots=True)

@@ -41,6 +41,7 @@ from specc.run.tracefs import find_tracefs, remove_leftovers
 from specc.run.user_target import check_user_code
 
 _SHOWN_LOG_LINES: Final = 12
+_OF_THE_FILE: Final = ("SP446", "SP449", "SP455")  # what is wrong with a user probe's file, not with the function in it
 
 
 def open_session(data: bytes, description: Description, options: Options, report: Report) -> Session:
@@ -179,7 +180,7 @@ def _check_targets(
         assert probe.target is not None
         pid = probe.target.pid
         if pid is not None and not os.path.exists(f"/proc/{pid}"):
-            report.error("SP452", f"there is no process {pid}, which `{probe.name}` is for", options.where(probe.name),
+            report.error("SP452", f"there is no process {pid}, which `{probe.name}` is for", options.file_where(probe.name),
                          help="leave `pid` out of the spec, and choose a process with --pid")  # fmt: skip
             continue
         try:
@@ -187,7 +188,9 @@ def _check_targets(
             found = list(places[probe.name].notes)
         except Stop as problem:
             found = [problem.diagnostic]
-        report.diagnostics += [_placed(d, options.where(probe.name)) for d in found]
+        for d in found:
+            where = options.file_where if d.code in _OF_THE_FILE else options.where
+            report.diagnostics.append(_placed(d, where(probe.name)))
     check_user_code(users, places, options.where, report, force=options.force)
     return places, check_kernel(description.probes, options.where, report, force=options.force)
 

@@ -291,8 +291,24 @@ def test_a_process_of_the_spec_that_is_not_there(spec: Path) -> None:
     gone = 2**22 - 1
     spec.write_text(spec.read_text().replace("symbol: probed}", f"symbol: probed, pid: {gone}}}", 1))
     done = specc("run", spec, "--output-format", "concise", cwd=spec.parent)
-    said = f"{spec}:6:13: SP452 there is no process {gone}, which `call` is for"
+    said = f"{spec}:7:20: SP452 there is no process {gone}, which `call` is for"
     assert done == Done(1, "", f"{said} (leave `pid` out of the spec, and choose a process with --pid)\n")
+
+
+@live
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/nowhere/at/all", "SP446 there is no file `/nowhere/at/all` (give its path, or the name by which the loader finds it: libssl.so.3)"),
+        ("/dev/zero", "SP449 `/dev/zero` is a device, a pipe or a socket, and has no code to probe (give the path of a program or a shared library for x86-64)"),
+        ("/tmp", "SP449 `/tmp` is a directory, and has no code to probe (give the path of a program or a shared library for x86-64)"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_file_is_said_at_the_file(path: str, said: str, tmp_path: Path) -> None:
+    spec = tmp_path / "s.yaml"
+    spec.write_text(f'specc: 1\nname: s\nprobes:\n  - uprobe: {path}:f\n    prototype: "int f(int a)"\n')
+    done = specc("run", "s.yaml", "--output-format", "concise", cwd=tmp_path)
+    assert done == Done(1, "", f"s.yaml:4:13: {said}\n")
 
 
 @live
