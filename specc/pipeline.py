@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from specc.config import TARGETS_VARIABLE
 from specc.diagnostics import Report, Stop
-from specc.noun import dataclass, field
+from specc.noun import dataclass, field, replace
 from specc.sources import Sources
 
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ def _front(path: Path, session: Session, report: Report, resolve: bool, surveys:
     missing_files(spec, path.parent, report)
     if report.failed or not resolve:
         return None
+    try:
+        session.sources.look(spec)
+    except Stop as problem:
+        report.diagnostics.append(problem.diagnostic)
     session.sources.start(spec)  # the preprocessor works while Python imports the rest
 
     from specc.emit import prepare
@@ -80,9 +84,12 @@ def _front(path: Path, session: Session, report: Report, resolve: bool, surveys:
     from specc.resolve import resolve as resolve_prototypes
 
     prepare()
-    resolved = resolve_prototypes(spec, session.sources, report, surveys)
-    # What has no prototype has been reported; the other probes' errors are told in the same run.
-    return lower(spec, resolved, report)
+    unresolved: set[str] = set()
+    resolved = resolve_prototypes(spec, session.sources, report, surveys, unresolved)
+    # What has no prototype has been reported, and what would follow from that is no news; the other probes' errors are told
+    # in the same run.
+    rest = tuple(p for p in spec.probes if p.name.text not in unresolved)
+    return lower(replace(spec, probes=rest), resolved, report)
 
 
 @dataclass(frozen=True, slots=True)

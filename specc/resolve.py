@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from specc.diagnostics import Location, Report, Stop, did_you_mean, stop
+from specc.diagnostics import Location, Report, Severity, Stop, did_you_mean, stop
 from specc.ir import CONTEXT
 from specc.kernel_code import compare_declared, look, on_targets, place
 from specc.lower.nouns import RETURN, Resolved
@@ -28,23 +28,34 @@ if TYPE_CHECKING:
     from specc.user_code import Described
 
 
-def resolve(spec: Spec, sources: Sources, report: Report, surveys: list[Survey] | None = None) -> dict[str, Resolved]:
+def resolve(
+    spec: Spec,
+    sources: Sources,
+    report: Report,
+    surveys: list[Survey] | None = None,
+    unresolved: set[str] | None = None,
+) -> dict[str, Resolved]:
     """The prototype and the places of every probe that has one; what is missing is reported.
 
-    `surveys` takes up what each probe of a kernel function is on every target.
+    `surveys` takes up what each probe of a kernel function is on every target, `unresolved` the probes with something missing.
     """
     try:
         index = sources.headers(spec)
     except Stop as problem:
         report.diagnostics.append(problem.diagnostic)
+        if unresolved is not None:
+            unresolved.update(probe.name.text for probe in spec.probes)
         return {}
     found: dict[str, Resolved] = {}
     for probe in spec.probes:
+        errors = _errors(report)
         try:
             known = _probe(probe, spec, index, sources, report, surveys)
         except Stop as problem:
             report.diagnostics.append(problem.diagnostic)
-            continue
+            known = None
+        if known is None and _errors(report) > errors and unresolved is not None:
+            unresolved.add(probe.name.text)
         if known is not None:
             source = portable_source(known.prototype, Path(spec.path).parent)
             on = {known.target: known.prototype} | {e.target: e.prototype for e in known.elsewhere}
@@ -59,6 +70,10 @@ def resolve(spec: Spec, sources: Sources, report: Report, surveys: list[Survey] 
                 constant=words.constant,
             )
     return found
+
+
+def _errors(report: Report) -> int:
+    return sum(d.severity is Severity.ERROR for d in report.diagnostics)
 
 
 def _targets(probe: ProbeSpec, spec: Spec, sources: Sources) -> tuple[Target, ...]:

@@ -143,6 +143,21 @@ class Sources:
             folder, named = config.folder, config.targets
         return self._opened(target_files(named, folder))
 
+    def look(self, spec: Spec) -> None:
+        """Raises Stop when a file that is named as a target is not there, or a config says nonsense: also where no probe of
+        this spec asks for targets, so that nobody learns of it only with the first that does."""
+        if self.btf_files or self.variable:
+            for path in self.btf_files or map(Path, expand(self.variable)):
+                if not path.is_file():
+                    self._open_anew(path, None)  # which says why
+                self.dependencies[str(path)] = None
+            return
+        folder, named = str(Path(spec.path).parent), spec.targets
+        if not named:
+            config = self._configs.near(folder, self.dependencies, self.absent)
+            folder, named = (config.folder, config.targets) if config is not None else (folder, ())
+        self.dependencies.update(dict.fromkeys(file.path for file in target_files(named, folder)))
+
     def _opened(self, files: tuple[TargetFile, ...]) -> tuple[Target, ...]:
         """Every file is opened once in a run; one with a module's BTF belongs to the kernel's before it."""
         self.dependencies.update(dict.fromkeys(file.path for file in files))

@@ -122,6 +122,25 @@ def test_wrong_config(project: Path, file: str, text: str, said: str) -> None:
     assert refusal().startswith(said), refusal()
 
 
+@pytest.mark.parametrize(("file", "text", "said"), [row for row in WRONG if "SP232" not in row[2] and "SP131" not in row[2]])
+def test_wrong_config_without_a_kernel_probe(project: Path, file: str, text: str, said: str) -> None:
+    """Nobody should learn of it only with the first probe that needs targets."""
+    (project / file).write_text(text)
+    (project / "a/specs/u.yaml").write_text(
+        'specc: 1\nname: u\nprobes:\n  - uprobe: /nowhere/x:f\n    prototype: "int f(int a)"\n'
+    )
+    for command in (["check", "--no-lock"], ["build", "--emit", "c"]):
+        done = specc(*command, "a/specs/u.yaml", "--output-format", "concise", cwd=project)
+        assert (done.code, done.out) == (1, "")
+        assert done.err.startswith(said), done.err
+    (project / file).unlink()
+    done = specc("check", "a/specs/u.yaml", "--btf", "nope", "--output-format", "concise", cwd=project)
+    assert done == Done(1, "", "SP231 cannot read BTF from `nope`: no such file\n")
+    env = environment(SPECC_TARGETS="nope")
+    done = specc("check", "a/specs/u.yaml", "--output-format", "concise", cwd=project, env=env)
+    assert done == Done(1, "", "SP231 cannot read BTF from `nope`: no such file\n")
+
+
 # $SPECC_TARGETS, and the files that it means
 VARIABLE = [
     ("btf/6.1.btf:btf/5.4.btf", ["btf/6.1.btf", "btf/5.4.btf"]),
@@ -280,3 +299,17 @@ def test_no_config_no_parser(project: Path) -> None:
                           env=environment(PYTHONPATH=str(Path(__file__).parent.parent)))  # fmt: skip
     assert done.stderr == ""
     assert "specc.source" not in done.stdout and "tomllib" not in done.stdout
+
+
+def test_what_follows_from_a_target_that_cannot_be_read_is_no_news(project: Path) -> None:
+    (project / "specc.toml").write_text('targets = ["bad.btf"]\n')
+    (project / "bad.btf").write_bytes(b"no BTF")
+    (project / "a/specs/u.yaml").write_text(
+        "specc: 1\nname: u\nprobes:\n  - kretprobe: f\n    args: [return, latency]\n    where: latency > 5 && ret > 1\n"
+        "  - uprobe: /nowhere/x:g\n    prototype: int g(int a)\n    where: b > 1\n"
+    )
+    done = specc("check", "a/specs/u.yaml", "--output-format", "concise", cwd=project)
+    assert (done.code, done.out) == (1, "")
+    first, second = done.err.splitlines()
+    assert first.startswith("a/specs/u.yaml:9:12: SP282 nothing here is called `b`")
+    assert second.startswith("specc.toml:1:12: SP23")
