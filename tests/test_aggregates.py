@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from command import specc
 
 from specc.compiler.find import find_compiler
 from specc.consumer import emit_python
@@ -242,6 +244,26 @@ def test_a_module_for_events_needs_events(program: Program) -> None:
         emit_python(replace(program, probes=program.aggregated))
     assert problem.value.diagnostic.code == "SP477"
     assert "Not here is what is counted in the kernel, by calls, all_calls" in emit_python(program)
+
+
+def test_a_directory_with_and_without_events_has_modules_for_events(tmp_path: Path) -> None:
+    probe = "  - uprobe: /nowhere/x:f\n    prototype: int f(int a)\n"
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs/events.yaml").write_text(f"specc: 1\nname: events\nprobes:\n{probe}")
+    (tmp_path / "specs/sums.yaml").write_text(
+        f"specc: 1\nname: sums\nprobes:\n{probe}    aggregate: {{sum: a}}\n"
+    )
+    options = ("--emit", "c,python", "--output-format", "json")
+    for more in ((), ("--check",), ()):
+        done = specc("build", *options, *more, cwd=tmp_path)
+        [found] = json.loads(done.out)["diagnostics"]
+        assert (done.code, found["code"], found["severity"], found["file"]) == (0, "SP477", "warning", "specs/sums.yaml")
+        assert found["notes"] == ["sums_events.py is not made"]
+        assert sorted(os.listdir(tmp_path / "generated")) == ["events.bpf.c", "events_events.py", "sums.bpf.c"]
+    done = specc("build", "--emit", "python", "specs/sums.yaml", "-o", "other", "-MD", cwd=tmp_path)
+    assert done.code == 0 and not (tmp_path / "other").exists()
+    done = specc("build", "--emit", "python,jsonschema", "specs/sums.yaml", "-o", "other", "-MD", cwd=tmp_path)
+    assert (done.code, sorted(os.listdir(tmp_path / "other"))) == (0, ["sums.d", "sums.schema.json"])
 
 
 def test_a_lock_has_what_is_counted(program: Program) -> None:

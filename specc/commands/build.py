@@ -178,7 +178,7 @@ class Run:
         name = job.texts.name
         texts = {"c": job.texts.c_text, "header": job.texts.header, **job.texts.consumers}
         made = {"obj": compiled, **{e: text.encode() for e, text in texts.items()}}
-        job.outputs = {name + EMITS[e]: data for e in EMITS if e in self.emit and (data := made[e]) is not None}
+        job.outputs = {name + EMITS[e]: data for e in EMITS if e in self.emit and (data := made.get(e)) is not None}
         job.texts = None  # a thousand specs' texts need not stay in memory
         if job.spec is not None and self._compiler is not None:
             key = self._key(job, self._compiler)
@@ -189,7 +189,7 @@ class Run:
         """The front end of each spec, drawn by the compilers as they become free."""
         from pathlib import Path
 
-        from specc.diagnostics import Stop
+        from specc.diagnostics import Location
         from specc.pipeline import Session, emit_all, front
 
         session = Session(self.compiler, [Path(b) for b in self.options.btf])
@@ -203,14 +203,18 @@ class Run:
                 continue
             job.dependencies = tuple(session.sources.dependencies)
             job.absent = tuple(session.sources.absent)
+            emit = self.emit
+            if "python" in emit and not program.streaming:
+                emit = tuple(e for e in emit if e != "python")
+                self.report.warning(
+                    "SP477", f"{program.name} makes no events that a module could read: all of its probes aggregate",
+                    Location(job.path), help="its results come by `specc run` or `specc.open`",
+                    notes=[f"{program.name}{EMITS['python']} is not made"],
+                )  # fmt: skip
             if len(self.report.diagnostics) > before:
                 job.spec = None  # a warning is told at every build
             job.made = (program, surveys) if surveys is not None else None
-            try:
-                job.texts = emit_all(program, self.emit)
-            except Stop as problem:
-                self.report.diagnostics.append(problem.diagnostic)
-                continue
+            job.texts = emit_all(program, emit)
             yield job, job.texts.name, job.texts.c_text
 
     def finish(self) -> int:
@@ -268,8 +272,8 @@ class Run:
 
     def _stem(self, job: Job) -> str:
         """The spec's name, by the first of its outputs: a remembered build has nothing else."""
-        first = next(e for e in EMITS if e in self.emit)
-        return next(iter(job.outputs or ())).removesuffix(EMITS[first])
+        first = next(iter(job.outputs or ()))
+        return next(first.removesuffix(end) for end in EMITS.values() if first.endswith(end))
 
     def _compare(self, built: list[Job]) -> None:
         from specc.outputs import check_orphans, check_outputs, diff_outputs
