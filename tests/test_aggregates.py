@@ -250,14 +250,17 @@ def test_a_directory_with_and_without_events_has_modules_for_events(tmp_path: Pa
     probe = "  - uprobe: /nowhere/x:f\n    prototype: int f(int a)\n"
     (tmp_path / "specs").mkdir()
     (tmp_path / "specs/events.yaml").write_text(f"specc: 1\nname: events\nprobes:\n{probe}")
-    (tmp_path / "specs/sums.yaml").write_text(
-        f"specc: 1\nname: sums\nprobes:\n{probe}    aggregate: {{sum: a}}\n"
-    )
+    (tmp_path / "specs/sums.yaml").write_text(f"specc: 1\nname: sums\nprobes:\n{probe}    aggregate: {{sum: a}}\n")
     options = ("--emit", "c,python", "--output-format", "json")
     for more in ((), ("--check",), ()):
         done = specc("build", *options, *more, cwd=tmp_path)
         [found] = json.loads(done.out)["diagnostics"]
-        assert (done.code, found["code"], found["severity"], found["file"]) == (0, "SP477", "warning", "specs/sums.yaml")
+        assert (done.code, found["code"], found["severity"], found["file"]) == (
+            0,
+            "SP477",
+            "warning",
+            "specs/sums.yaml",
+        )
         assert found["notes"] == ["sums_events.py is not made"]
         assert sorted(os.listdir(tmp_path / "generated")) == ["events.bpf.c", "events_events.py", "sums.bpf.c"]
     done = specc("build", "--emit", "python", "specs/sums.yaml", "-o", "other", "-MD", cwd=tmp_path)

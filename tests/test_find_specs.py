@@ -79,7 +79,13 @@ def test_two_names_of_one_file(project: Path) -> None:
     (project / "specs/link.yaml").symlink_to("a.yaml")
     (project / "other").mkdir()
     (project / "other/a.yaml").symlink_to("../specs/a.yaml")  # headers would be looked for elsewhere
-    names = ("specs/a.yaml", "./specs/a.yaml", "specs/../specs/a.yaml", "specs/link.yaml", str(project / "specs/a.yaml"))
+    names = (
+        "specs/a.yaml",
+        "./specs/a.yaml",
+        "specs/../specs/a.yaml",
+        "specs/link.yaml",
+        str(project / "specs/a.yaml"),
+    )
     done = specc("build", "--emit", "c", *names, cwd=project)
     assert done == Done(0, "", "created generated/a.bpf.c\n1 spec built: 1 file written, 0 unchanged\n")
     done = specc("check", *names, "specs", cwd=project)

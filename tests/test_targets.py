@@ -122,7 +122,9 @@ def test_wrong_config(project: Path, file: str, text: str, said: str) -> None:
     assert refusal().startswith(said), refusal()
 
 
-@pytest.mark.parametrize(("file", "text", "said"), [row for row in WRONG if "SP232" not in row[2] and "SP131" not in row[2]])
+@pytest.mark.parametrize(
+    ("file", "text", "said"), [row for row in WRONG if "SP232" not in row[2] and "SP131" not in row[2]]
+)
 def test_wrong_config_without_a_kernel_probe(project: Path, file: str, text: str, said: str) -> None:
     """Nobody should learn of it only with the first probe that needs targets."""
     (project / file).write_text(text)

@@ -141,7 +141,11 @@ class Run:
         return digest("spec", os.path.abspath(job.path), job.path, job.spec, compiler.identity, self._fingerprint, *self.emit, "", *self._targets)  # fmt: skip
 
     def _remembered_dependencies(self, job: Job) -> tuple[str, ...]:
-        return () if self._compiler is None else self.manifest.dependencies(self._key(job, self._compiler))
+        return (
+            ()
+            if self._compiler is None or job.spec is None
+            else self.manifest.dependencies(self._key(job, self._compiler))
+        )
 
     def _make(self, jobs: list[Job]) -> None:
         from itertools import chain
@@ -326,7 +330,9 @@ class Run:
         elif counts:
             changed = sum(n for what, n in counts.items() if what != "unchanged")
             unchanged = counts.get("unchanged", 0)
-            self._say(f"{_plural(len(built) - self._unwritten, 'spec')} built: {_plural(changed, 'file')} written, {unchanged} unchanged")
+            self._say(
+                f"{_plural(len(built) - self._unwritten, 'spec')} built: {_plural(changed, 'file')} written, {unchanged} unchanged"
+            )
         if self.options.verbose and self.cache.trouble:
             self._say(f"the cache is not used: {self.cache.trouble}")
 

@@ -81,7 +81,9 @@ class UserTargets:
     def _in_file(self, path: str, target: Target, where: Location | None) -> UserPlace:
         elf, file = self._open(path, where)
         if elf.machine != EM_X86_64:
-            raise stop("SP449", f"`{path}` is not x86-64 code (its ELF machine is {elf.machine})", where, help=NAME_A_PROGRAM)
+            raise stop(
+                "SP449", f"`{path}` is not x86-64 code (its ELF machine is {elf.machine})", where, help=NAME_A_PROGRAM
+            )
         if elf.type not in (ET_EXEC, ET_DYN):
             raise stop("SP449", f"`{path}` is neither a program nor a shared library", where, help=_LINKED)
         try:
@@ -100,7 +102,9 @@ class UserTargets:
                     data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if status.st_size else b""
                     self._files[path] = (read_elf(memoryview(data)), stamp(status))
             except OSError as problem:
-                raise stop("SP449", f"cannot read `{path}`: {problem.strerror}", where, help="give access to it") from None
+                raise stop(
+                    "SP449", f"cannot read `{path}`: {problem.strerror}", where, help="give access to it"
+                ) from None
             except NotElf as problem:
                 raise stop("SP449", f"`{path}` has no code to probe: {problem}", where, help=_script(path)) from None
         return self._files[path]
@@ -224,7 +228,10 @@ def _no_symbol(elf: Elf, path: str, name: str, where: Location | None) -> Stop:
         )
     elif elf.find(".symtab") is None:
         notes.append("the file is stripped: only the functions that it exports have names")
-        hint = did_you_mean(name, functions) or "give the function's `offset` in the file, without `symbol`, or take a file that is not stripped"
+        hint = (
+            did_you_mean(name, functions)
+            or "give the function's `offset` in the file, without `symbol`, or take a file that is not stripped"
+        )
     else:
         notes.append("it may be inlined everywhere, or its name may be mangled (C++, Rust)")
         hint = did_you_mean(name, functions) or f"`nm {path}` lists what is there"
