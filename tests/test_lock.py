@@ -479,6 +479,19 @@ def test_where_a_lock_is(project: Path) -> None:
     assert run(project, "lock", "--emit", "c", "specs/g.yaml").err == "created specc.lock: 1 spec\n"
 
 
+def test_specs_in_directories_of_their_own_have_one_lock(project: Path) -> None:
+    (project / "specc.toml").unlink()
+    (project / "specs/f.yaml").unlink()
+    (project / "specs/net").mkdir()
+    edit(project / "specs/g.yaml", "headers: [g.h]\n", "")
+    edit(project / "specs/g.yaml", "    args", "    prototype: int g(int p)\n    args")
+    (project / "specs/net/a.yaml").write_text((project / "specs/g.yaml").read_text().replace("name: g", "name: a"))
+    assert run(project, "lock", "--emit", "c").err == "created specc.lock: 2 specs\n"
+    assert [s.path for s in read_lock((project / "specc.lock").read_text(), "l").specs] == ["specs/g.yaml", "specs/net/a.yaml"]
+    assert not list((project / "specs").rglob("specc.lock"))
+    assert run(project, "check").code == 0
+
+
 def test_a_lock_that_a_merge_left(project: Path) -> None:
     assert run(project, "lock", "--emit", "c,header").code == 0
     edit(project / "specc.lock", "version 1\n", "version 1\n<<<<<<< HEAD\n")
