@@ -490,6 +490,9 @@ def test_specs_in_directories_of_their_own_have_one_lock(project: Path) -> None:
     assert [s.path for s in read_lock((project / "specc.lock").read_text(), "l").specs] == ["specs/g.yaml", "specs/net/a.yaml"]
     assert not list((project / "specs").rglob("specc.lock"))
     assert run(project, "check").code == 0
+    (project / "specc.lock").unlink()
+    (project / ".git").rename(project / "specs/.git")  # a project that is called `specs`
+    assert run(project, "lock", "--emit", "c", "specs/g.yaml").err == "created specs/specc.lock: 1 spec\n"
 
 
 def test_a_lock_that_a_merge_left(project: Path) -> None:

@@ -41,9 +41,9 @@ def lock_folder(spec: str, configs: Configs) -> tuple[str, bool]:
         config = None  # told by whoever compiles the spec
     if config is not None:
         return os.path.abspath(config.folder), False
-    # The outermost `specs` of the project: specs below it may be in directories of their own.
-    above = [here for here in ancestors(folder) if os.path.basename(here) == "specs"]
-    return (os.path.dirname(above[-1]) if above else folder), False
+    # The directory `specs` may have directories of its own; and a project that is itself called so is not left.
+    *inside, _ = ancestors(folder)
+    return next((os.path.dirname(here) for here in inside if os.path.basename(here) == "specs"), folder), False
 
 
 def path_in(folder: str, spec: str) -> str:
