@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from specc.describe import Description, ProbeDescription
-from specc.diagnostics import Diagnostic, Location, Report
+from specc.diagnostics import Diagnostic, Location, Report, Stop, stop
 from specc.libbpf import BPF_TRACE_UPROBE_MULTI, LibbpfError, Library, Object
 from specc.noun import dataclass
 from specc.run.fill import Filled
@@ -64,6 +64,7 @@ def load(
 ) -> Object:
     """The object in the kernel. Raises Refused or Stop."""
     thing: Object | None = None
+    _check_btf(data, description.name)
     try:
         thing = library.open(data, description.name)
         if not set_filters(thing, data, description.name, options.filters, report):
@@ -87,6 +88,24 @@ def load(
     return thing
 
 
+def _check_btf(data: bytes, name: str) -> None:
+    """libbpf believes the types of an object, and its process ends when they are damaged. Raises Stop."""
+    from specc.btf.whole import check_whole
+    from specc.elf import NotElf, read_elf
+
+    try:
+        elf = read_elf(data)
+        section = elf.find(".BTF")
+        if section is None:
+            raise NotElf("it has no types")
+        check_whole(bytes(elf.contents(section)), name)
+    except (NotElf, Stop) as problem:
+        raise stop("SP461", f"the object `{name}` is damaged: {problem}", None, help=_AGAIN) from None
+
+
+_AGAIN: Final = "build it again with this specc"
+
+
 def _set_places(
     thing: Object, data: bytes, description: Description, filled: Mapping[str, Filled], report: Report
 ) -> None:
@@ -100,7 +119,7 @@ def _set_places(
             constants = symbols(elf, probe.at.symbol)
             if not constants:
                 report.error("SP431", f"the object lacks `{probe.at.symbol}`, which its description names", None,
-                             help="build it again with this specc")  # fmt: skip
+                             help=_AGAIN)  # fmt: skip
                 raise Refused
             for offset, value in filled[probe.name].settings.items():
                 thing.set_constant(constants[0].value + offset, value)

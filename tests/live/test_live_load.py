@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 from pathlib import Path
+from random import Random
 
 import pytest
+from command import specc
 
 from specc.build import compile_object
 from specc.compiler.find import find_compiler
 from specc.describe.reader import description_of
 from specc.diagnostics import Location, Report
+from specc.elf import read_elf
 from specc.libbpf import LibbpfError, Library
 from specc.pipeline import emit_all, front, session
 from specc.run.load import Options, Refused
@@ -65,3 +71,51 @@ def test_libbpfs_own_words(tmp_path: Path) -> None:
         with library.open(data, "bad") as thing, pytest.raises(LibbpfError) as caught:
             thing.load()
     assert (caught.value.operation, "BEGIN PROG LOAD LOG" in caught.value.log) == ("bpf_object__load", True)
+
+
+@live
+def test_types_that_are_damaged_do_not_end_the_process(tmp_path: Path) -> None:
+    """libbpf 1.1 follows a reference to a type that is not there, and crashes."""
+    elf = read_elf(data := broken(tmp_path, "e->size", "e->size"))
+    section = elf.find(".BTF")
+    assert section is not None
+    random = Random(os.environ["SPECC_SEED"])
+    refused = 0
+    for number in range(300):
+        damaged = bytearray(data)
+        for _ in range(random.choice((1, 1, 2, 4))):
+            at = section.offset + random.randrange(section.size)
+            damaged[at] = random.choice((0, 255, random.randrange(256), damaged[at] ^ 1))
+        child = os.fork()
+        if child == 0:  # what crashes is this process
+            code = 9
+            with contextlib.suppress(BaseException):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+                report = Report()
+                try:
+                    open_session(bytes(damaged), description_of(data), Options(), report).close()
+                    code = 0
+                except Refused:
+                    code = 1 if all(d.code in ("SP461", "SP430", "SP431") for d in report.diagnostics) else 2
+            os._exit(code)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert status in (0, 1), (number, status)
+        refused += status
+    assert refused > 30
+
+
+@live
+def test_a_type_that_is_not_there(tmp_path: Path) -> None:
+    data = bytearray(broken(tmp_path, "e->size", "e->size"))
+    section = read_elf(bytes(data)).find(".BTF")
+    assert section is not None
+    pointer = section.offset + 24 + 8  # of the first type, behind the header: what it points to
+    assert data[pointer - 1] & 0x1F == 2
+    data[pointer : pointer + 4] = (2752523).to_bytes(4, "little")
+    (tmp_path / "bad.bpf.o").write_bytes(data)
+    done = specc("run", "bad.bpf.o", "--output-format", "concise", cwd=tmp_path)
+    assert (done.code, done.out) == (1, "")
+    assert re.fullmatch(
+        r"SP461 the object `bad` is damaged: the BTF of `bad` is damaged: type 1 refers to type 2752523, "
+        r"and there are only \d+ \(build it again with this specc\)\n", done.err,
+    )  # fmt: skip
