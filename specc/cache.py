@@ -29,7 +29,7 @@ except ImportError:
 LIMIT = 512 << 20  # bytes on disk, about; the least recently used go first
 _SHARDS = 256
 _STALE = 3600.0  # seconds after which a temporary file is what a killed process left
-_MAGIC = b"specc-cache-1\n"
+_MAGIC = b"specc-cache-2\n"
 _OFF = ("", "0", "no", "false")
 
 
@@ -76,7 +76,7 @@ class Cache:
             return None
         head = len(_MAGIC) + 32
         payload = data[head:]
-        if data[:head] != _MAGIC + sha256(payload).digest():
+        if data[:head] != _head(kind, key, payload):
             self.trouble = f"{path} is damaged"
             return None
         try:
@@ -99,7 +99,7 @@ class Cache:
                 os.makedirs(shard, mode=0o700, exist_ok=True)
                 fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                write_all(fd, _MAGIC + sha256(payload).digest() + payload)
+                write_all(fd, _head(kind, key, payload) + payload)
             finally:
                 os.close(fd)
             os.replace(temporary, path)
@@ -146,6 +146,14 @@ class Cache:
                 break
             unlink_quietly(path)
             total -= size
+
+
+def _head(kind: str, key: str, payload: bytes) -> bytes:
+    """What an entry begins with. A digest of its key too: else a file that was put in the place of another would be taken
+    for it."""
+    h = sha256(f"{kind} {key}\n".encode())
+    h.update(payload)
+    return _MAGIC + bytes(h.digest())
 
 
 def open_cache(environ: dict[str, str] | None = None) -> Cache:

@@ -377,3 +377,21 @@ def test_the_fast_path_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_an_entry_in_the_place_of_another(tmp_path: Path) -> None:
+    cache = Cache(str(tmp_path))
+    keys = [digest("one"), digest("two")]
+    kinds = ("object", "build")
+    for kind in kinds:
+        for key in keys:
+            cache.put(kind, key, b"\xff\0" + kind.encode() + key.encode())
+    entries = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(entries) == 4
+    for mine, data in entries.items():
+        for other, theirs in entries.items():
+            mine.write_bytes(theirs)
+            found = cache.get(mine.suffix[1:], mine.parent.name + mine.stem)
+            assert found == (data[-len(found or b"") :] if mine == other else None)
+            assert mine == other or cache.trouble == f"{mine} is damaged"
+        mine.write_bytes(data)

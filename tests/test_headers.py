@@ -436,7 +436,7 @@ ERRORS = {
         "the attribute `randomize_layout` is not supported: the kernel's randstruct plugin shuffles the members of this record", None),
     "overloadable": ("int __attribute__((overloadable)) f(int);", "SP219", "1:20",
         "the attribute `overloadable` is not supported: the symbol of an overloaded function has another name, one for each set of parameters", None),
-    "syntax": ("int f(int a b);", "SP213", "1:13", "this C is not understood: before: b", None),
+    "syntax": ("int f(int a b);", "SP213", "1:13", "this C is not understood: `b` is not expected here", None),
     "unclosed": ("struct s { int a;", "SP213", "1:10", "this `{` is never closed", None),
     "unknown-type": ("int f(foo_t x);", "SP214", "1:7", "unknown type `foo_t`", None),
     "unknown-type-close": ("typedef int food_t; int f(foo_t x);", "SP214", "1:27", "unknown type `foo_t`", "did you mean `food_t`?"),
@@ -642,7 +642,10 @@ BAD_DECLARATIONS = {
         "name a header that declares it in `headers`, or write the type it stands for"),
     "int f(struct s a)": ("SP217", "`struct s` is used by value, but only declared, never defined, in these headers",
         "add the header that defines it to `headers`"),
-    "int f(int a": ("SP213", "this C is not understood: before: ;", None),
+    "int f(": ("SP213", "this C is not understood: it ends too early", "write one C declaration, such as `int f(int a)`"),
+    "int f(int a, 5)": ("SP213", "this C is not understood: invalid declaration", "write one C declaration, such as `int f(int a)`"),
+    "int f(int a)) ;": ("SP213", "this C is not understood: `)` is not expected here", "write one C declaration, such as `int f(int a)`"),
+    "int f(int a": ("SP213", "this C is not understood: it ends too early", "write one C declaration, such as `int f(int a)`"),
     "int f(int a) __attribute__((zoom))": ("SP212", "unknown attribute `zoom`", None),
 }  # fmt: skip
 

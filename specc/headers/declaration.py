@@ -26,7 +26,7 @@ def parse_declaration(text: str, index: HeaderIndex | None, where: Location) -> 
     """The prototype that `text` declares. Its type names come from `index`, then from the well-known table."""
     stripped = text.strip()
     if not stripped:
-        raise stop("SP216", "an empty prototype", where, help="write one C declaration, such as `int f(int a)`")
+        raise stop("SP216", "an empty prototype", where, help=_LIKE)
     if re.search(r"[#\\{}]|/[/*]", stripped):
         raise stop("SP216", "a prototype is one C declaration: no body, comment, directive or record", where)
     source = stripped if stripped.endswith(";") else stripped + ";"
@@ -36,8 +36,12 @@ def parse_declaration(text: str, index: HeaderIndex | None, where: Location) -> 
         d = e.diagnostic
         if d.where is None or d.where.file != _NAME:
             raise
-        note = f"in the prototype, column {d.where.column}: {_excerpt(stripped, d.where)}"
-        raise stop(d.code, d.message, where, notes=(*d.notes, note), help=d.help) from None
+        excerpt = _excerpt(stripped, d.where)
+        note = f"in the prototype, column {d.where.column}" + (f": `{excerpt}`" if excerpt else "")
+        raise stop(d.code, d.message, where, notes=(*d.notes, note), help=d.help or (_LIKE if d.code == "SP213" else None)) from None
+
+
+_LIKE: Final = "write one C declaration, such as `int f(int a)`"
 
 
 def symbol_of(text: str, prototype: Prototype) -> str:
@@ -49,7 +53,7 @@ def symbol_of(text: str, prototype: Prototype) -> str:
 def _excerpt(text: str, where: Location) -> str:
     lines = text.split("\n")
     line = lines[where.line - 1] if where.line <= len(lines) else ""
-    return f"`{line[where.column - 1 :][:40].strip()}`"
+    return line[where.column - 1 :][:40].strip()
 
 
 def _parse(source: str, index: HeaderIndex | None, where: Location) -> Prototype:

@@ -148,8 +148,22 @@ class Syntax:
             line = int(m[1]) - 2
             if 0 <= line < len(parsed.line_starts):
                 at = min(parsed.start + parsed.line_starts[line] + int(m[2]) - 1, parsed.start + len(text))
+        if "end of input" in what:
+            at = parsed.start + len(text.rstrip())
         at = min(at, len(self._scan.text))
-        return stop("SP213", f"this C is not understood: {what}", self._scan.location(at))
+        ended = at - parsed.start >= len(text.rstrip().removesuffix(";"))
+        return stop("SP213", f"this C is not understood: {_in_words(what, ended)}", self._scan.location(at))
+
+
+def _in_words(said: str, ended: bool) -> str:
+    """What pycparser said, for people. It was `ended` where the text was, or its last semicolon, which may not be theirs."""
+    what = said.strip(": ")
+    token = what.removeprefix("before: ") if what.startswith("before: ") else None
+    if "end of input" in what or (ended and token == ";"):
+        return "it ends too early"
+    if token is not None:
+        return f"`{token}` is not expected here"
+    return what[:1].lower() + what[1:]
 
 
 def walk(node: Any) -> Iterator[Any]:
