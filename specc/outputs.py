@@ -76,12 +76,19 @@ def write_outputs(planned: Mapping[str, bytes], outdir: str) -> dict[str, str]:
     """
     done: dict[str, str] = {}
     changed: list[tuple[str, bytes]] = []
+    problems: list[Exception] = []
     for name, data in planned.items():
         path = _place(outdir, name)
-        state = _look(path, data)
+        try:
+            state = _look(path, data)
+        except Exception as problem:  # a Stop, whose module is not loaded while all is well
+            problems.append(problem)
+            continue
         done[name] = state
         if state != "unchanged":
             changed.append((path, data))
+    if problems:
+        raise _all_in_one(problems)
     renames: list[tuple[str, str]] = []  # (temporary, final)
     path = outdir
     try:
@@ -103,6 +110,18 @@ def write_outputs(planned: Mapping[str, bytes], outdir: str) -> dict[str, str]:
         for temporary, _ in renames:
             unlink_quietly(temporary)
     return done
+
+
+def _all_in_one(problems: list[Exception]) -> Exception:
+    """The first Stop, with what the others say as notes; or what is no Stop."""
+    from specc.diagnostics import Stop
+    from specc.noun import replace
+
+    stops = [problem for problem in problems if isinstance(problem, Stop)]
+    if len(stops) < len(problems):
+        return next(problem for problem in problems if not isinstance(problem, Stop))
+    first, *others = (problem.diagnostic for problem in stops)
+    return Stop(replace(first, notes=(*first.notes, *(f"also: {d.message}" for d in others))))
 
 
 def _rename_all(renames: list[tuple[str, str]]) -> None:

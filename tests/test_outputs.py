@@ -230,6 +230,19 @@ def test_what_is_in_the_way_stays(out: Path, what: str, code: str, message: str)
     assert refused(plan(), out) == (code, message)
 
 
+def test_all_that_is_in_the_way_is_told(out: Path) -> None:
+    out.mkdir(exist_ok=True)
+    (out / "a.bpf.c").write_text("mine")
+    (out / "a.h").mkdir()
+    planned = {"a.bpf.c": seal("int a;\n").encode(), "a.bpf.o": b"\x7fELF", "a.h": seal("int b;\n").encode()}
+    with pytest.raises(Stop) as caught:
+        write_outputs(planned, str(out))
+    found = caught.value.diagnostic
+    assert (found.code, found.message) == ("SP505", f"{out}/a.bpf.c exists and was not written by specc")
+    assert found.notes == (f"also: a directory is where the output file {out}/a.h belongs",)
+    assert sorted(p.name for p in out.iterdir()) == ["a.bpf.c", "a.h"]
+
+
 def test_no_object_over_what_is_no_object(out: Path) -> None:
     out.mkdir()
     (out / "gup.bpf.o").write_text("notes")
