@@ -319,6 +319,9 @@ def test_files_that_are_not_there(project: Path) -> None:
     assert missing(project / "specs", headers=["../includ/mm.h"]) == [
         "SP129 there is no header `../includ/mm.h` | did you mean `../include/mm.h`?"
     ]
+    (project / "specs/nob.sh").write_text("")
+    assert missing(project / "specs", headers=["nob.h"]) == ["SP129 there is no header `nob.h` | None"]
+    assert missing(project / "specs", headers=["nob.s"]) == ["SP129 there is no header `nob.s` | None"]
     assert missing(project / "specs", headers=["deep"]) == ["SP129 `deep` is not a file | None"]
     assert missing(project / "specs", include_dirs=["deeep"]) == [
         "SP129 there is no directory `deeep` | did you mean `deep`?"

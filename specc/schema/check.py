@@ -18,7 +18,7 @@ from typing import Final
 from specc.diagnostics import Location, Report, did_you_mean
 from specc.schema.rules import PLANNED, PLANNED_KINDS, Rule, ecma
 from specc.schema.words import TYPE_WORDS, cut, either, inline, pair, show, type_word
-from specc.source import Document, Entry, Node, plain
+from specc.source import Document, Entry, Node, Value, plain
 
 _HINTED: Final = 200  # findings of a document that get a did-you-mean: it costs as much as the rest of the check
 _DOTTED: Final = (
@@ -36,6 +36,20 @@ def check(document: Document, rule: Rule, report: Report, label: str = "the spec
     checker = _Checker(report, document.syntax)
     checker.node(document.root, rule, label)
     return checker.bad
+
+
+_LANGUAGES: Final = ("`where`", "`prototype`")  # strings that mean something: a number in quotes does not
+
+
+def _as_string(value: Value, rule: Rule, label: str) -> str:
+    """What would be right in the place of a number, a boolean or null where a string belongs."""
+    if value is None:
+        return "give it a value, or leave it out"
+    if label in _LANGUAGES and isinstance(rule.example, str):
+        return f"such as `{rule.example}`"
+    if rule.pattern_means is not None and rule.pattern is not None and not ecma(rule.pattern).search(show(value)):
+        return rule.pattern_means
+    return "put it in quotes if it is meant as a string"
 
 
 class _Checker:
@@ -70,7 +84,7 @@ class _Checker:
         value = node.value
         help = None
         if "string" in rule.types and not isinstance(value, tuple | dict):
-            help = "put it in quotes if it is meant as a string"
+            help = _as_string(value, rule, label)
             if value is None and node.end_column == node.column and node.end_line == node.line:
                 help = "there is no value here"
         elif isinstance(value, str) and rule.types == ("array",) and len(value) < 40:

@@ -78,7 +78,8 @@ def _spelling(written: str, path: Path, directory: bool) -> str | None:
         for _ in range(back):
             place = place.parent
         if place.parent.is_dir():
-            names = [p.name for p in place.parent.iterdir() if p.is_dir() == (directory or not last)]
+            inside = [p for p in place.parent.iterdir() if p.is_dir() == (directory or not last)]
+            names = [p.name for p in inside if p.is_dir() or p.suffix in (".h", ".hh", ".hpp", place.suffix)]
             close = did_you_mean(place.name, names)
             if close is None:
                 return None
