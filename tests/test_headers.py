@@ -711,6 +711,8 @@ def test_preprocess_errors(tmp_path: Path) -> None:
     )  # fmt: skip
     (tmp_path / "missin.h").write_text("")
     assert refused(preprocess, [header], [], [], CLANG)[3] == "did you mean `missin.h`?"
+    (tmp_path / "missin.h").rename(tmp_path / "missin.sh")
+    assert refused(preprocess, [header], [], [], CLANG)[3] == add
     assert refused(preprocess, [tmp_path / "b.h"], [], [], CLANG, places=[where]) == (
         "SP210", f"header `{tmp_path / 'b.h'}` not found", str(where), "did you mean `a.h`?",
     )  # fmt: skip

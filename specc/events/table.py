@@ -230,7 +230,8 @@ class TableWriter:
             where = slice(space.offset, space.offset + space.size)
             return Column(slot.key, slot.key, _or_absent(_named_or_pointer), 0, right=False, space=where)
         if format_ == "symbol" and self._symbol is not None:
-            return Column(slot.key, slot.key, _or_absent(partial(_symbolic, self._symbol)), 0, right=False)
+            mask = (1 << 8 * slot.field.size) - 1
+            return Column(slot.key, slot.key, _or_absent(partial(_symbolic, self._symbol, mask)), 0, right=False)
         if format_ == "char" and isinstance(bare(ctype), Array):
             return Column(slot.key, slot.key, _or_absent(_text), 0, right=False)
         if slot.field.length is not None and slot.field.c_type != "char":
@@ -246,8 +247,8 @@ class TableWriter:
         return time.strftime("%H:%M:%S", time.localtime(whole // 10**9)) + f".{whole // 1000 % 10**6:06d}"
 
 
-def _symbolic(symbol: Symbol, value: int) -> str:
-    return symbol(value) or _pointer(value)
+def _symbolic(symbol: Symbol, mask: int, value: int) -> str:
+    return symbol(value & mask) or _pointer(value & mask)
 
 
 def _named_or_pointer(value: int | str) -> str:
@@ -269,7 +270,8 @@ def shower(ctype: CType, format_: str | None = None) -> Callable[[Any], str]:
             octal = (1 << 8 * size_of(kind)) - 1
             return lambda v: f"0{v & octal:o}" if v else "0"
         case "pointer" | "symbol":
-            return _pointer
+            address = (1 << 8 * size_of(kind)) - 1
+            return lambda v: _pointer(v & address)
         case "errno":
             plain, size = shower(ctype), size_of(kind)
             return lambda v: errno_text(v, size, plain(v))

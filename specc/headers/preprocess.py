@@ -128,7 +128,7 @@ def _read(file: IO[bytes]) -> str:
 def _similar(name: str, where: Location | None) -> str | None:
     folder = Path(name).parent if Path(name).is_absolute() else Path(where.file).parent if where else Path()
     try:
-        names = [p.name for p in folder.iterdir()]
+        names = [p.name for p in folder.iterdir() if p.suffix in (".h", ".hh", ".hpp", Path(name).suffix)]
     except OSError:
         return None
     return did_you_mean(Path(name).name, names)
