@@ -1,4 +1,5 @@
-"""How fast events are read: `python bench/reading.py [--rounds N]`, as root. Prints a markdown table.
+"""How fast events are read: `.venv/bin/python bench/reading.py [--rounds N]`, as root after `make setup-test`. Prints a
+markdown table.
 
 A program that BPF_PROG_TEST_RUN runs fills the running kernel's own ring with events of 64 bytes; the ways of reading
 are timed in turn, A B C A B C ..., each on a full ring of 8 MiB (116,508 events), and the median is shown. The filling

@@ -613,6 +613,14 @@ def test_show_of_a_missing_header(header: Path) -> None:
 
 
 @compiles
+@pytest.mark.parametrize("command", [["show"], ["schema", "--event"], ["check"]], ids=" ".join)
+def test_an_object_is_no_spec(command: list[str], project: Path) -> None:
+    (project / "demo.bpf.o").write_bytes(b"\x7fELF")
+    done = specc(*command, "demo.bpf.o", "--output-format", "concise", cwd=project)
+    said = "SP004 `demo.bpf.o` is an object, not a spec (name the spec that it was built from)\n"
+    assert done == Done(1, "", said)
+
+
 def test_show_of_a_spec(project: Path) -> None:
     done = specc("show", "specs/demo.yaml", "--format", "json", cwd=project)
     assert (done.code, done.err) == (0, "")

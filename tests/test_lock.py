@@ -487,7 +487,10 @@ def test_specs_in_directories_of_their_own_have_one_lock(project: Path) -> None:
     edit(project / "specs/g.yaml", "    args", "    prototype: int g(int p)\n    args")
     (project / "specs/net/a.yaml").write_text((project / "specs/g.yaml").read_text().replace("name: g", "name: a"))
     assert run(project, "lock", "--emit", "c").err == "created specc.lock: 2 specs\n"
-    assert [s.path for s in read_lock((project / "specc.lock").read_text(), "l").specs] == ["specs/g.yaml", "specs/net/a.yaml"]
+    assert [s.path for s in read_lock((project / "specc.lock").read_text(), "l").specs] == [
+        "specs/g.yaml",
+        "specs/net/a.yaml",
+    ]
     assert not list((project / "specs").rglob("specc.lock"))
     assert run(project, "check").code == 0
     (project / "specc.lock").unlink()

@@ -166,3 +166,8 @@ def test_the_interface_takes_what_the_command_line_takes(arguments: dict[str, st
 def test_a_path_of_bytes() -> None:
     with pytest.raises(SpeccError, match="there is no object"):
         open_spec(b"/nowhere/\xe9.o")
+
+
+def test_a_btf_that_is_not_there_is_told_to_the_interface_too(spec: Path) -> None:
+    with pytest.raises(SpeccError, match="SP231 cannot read BTF from `nope`: no such file"):
+        open_spec(spec, btf=["nope"])

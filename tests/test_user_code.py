@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from command import specc
+from command import Done, specc
 
 from specc.compiler.find import find_compiler
 from specc.describe import describe
@@ -298,5 +298,11 @@ def test_show_elf(tmp_path: Path, program: Path, copy: str) -> None:
     assert {"main", "plain", "by_value", copy} <= {one["function"] for one in json.loads(every.out)}
     declared = specc("show", "--prototype", "long plain(int x, long y)", "plain", "--elf", "p", cwd=program.parent)
     assert declared.code == 0 and "rsi" in declared.out
+    other = ("--prototype", "int plain(long second, int first)", "--elf", "p", "--output-format", "concise")
+    refused = specc("show", "plain", *other, cwd=program.parent)
+    assert refused == Done(
+        1, "", "SP209 `plain` is declared differently in the DWARF of p: `second` is argument 1 in the prototype at "
+        "<command line>:1 and argument 2 in DWARF of p (take the declaration that the program was compiled with)\n",
+    )  # fmt: skip
     none = specc("show", "plain", "--elf", "bare", cwd=program.parent)
     assert none.code == 1 and "SP272 `bare` has no debug information" in none.err

@@ -16,7 +16,7 @@ from specc.diagnostics import Location, Report, Sources, Stop, did_you_mean, sto
 from specc.noun import replace
 from specc.pipeline import Session, front
 from specc.pipeline import session as open_session
-from specc.prototype import Prototype
+from specc.prototype import Prototype, spell_prototype
 
 if TYPE_CHECKING:
     from specc.dwarf.judge import Subprogram
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     if options.function is None and not options.all:
         print("specc show: name a function or a spec, or give --all", file=sys.stderr)
         return USAGE
-    if options.function is not None and options.function.endswith(SUFFIXES):
+    if options.function is not None and options.function.endswith((*SUFFIXES, ".o")):
         return _spec(options, session, report)
     try:
         # What can be refused is, before the first one is given; the places of many are computed as they are printed.
@@ -62,7 +62,27 @@ def _placed(options: argparse.Namespace, session: Session) -> Iterator[tuple[Pro
         if code is None:
             yield named, place_arguments(named, kernel=kernel)
         else:
+            _must_agree(named, code.prototype)
             yield named, code.adjust(code.by_abi(named))
+
+
+def _must_agree(ours: Prototype, theirs: Prototype) -> None:
+    """Raises Stop where the debug information says otherwise than the header or the --prototype."""
+    from specc.user_code import disagreements
+
+    different = disagreements(ours, theirs, [p.name for p in ours.parameters if p.name] + ["return"])
+    if different:
+        raise stop(
+            "SP209",
+            f"`{ours.name}` is declared differently in the {theirs.source}: {different[0]}",
+            None,
+            notes=[
+                *(f"also: {difference}" for difference in different[1:]),
+                f"{ours.source or 'the prototype'}: {spell_prototype(ours)}",
+                f"{theirs.source}: {spell_prototype(theirs)}",
+            ],
+            help="take the declaration that the program was compiled with",
+        )
 
 
 def _from_elf(options: argparse.Namespace) -> Iterator[tuple[Prototype, Placement]]:

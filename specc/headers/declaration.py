@@ -38,7 +38,9 @@ def parse_declaration(text: str, index: HeaderIndex | None, where: Location) -> 
             raise
         excerpt = _excerpt(stripped, d.where)
         note = f"in the prototype, column {d.where.column}" + (f": `{excerpt}`" if excerpt else "")
-        raise stop(d.code, d.message, where, notes=(*d.notes, note), help=d.help or (_LIKE if d.code == "SP213" else None)) from None
+        raise stop(
+            d.code, d.message, where, notes=(*d.notes, note), help=d.help or (_LIKE if d.code == "SP213" else None)
+        ) from None
 
 
 _LIKE: Final = "write one C declaration, such as `int f(int a)`"

@@ -19,6 +19,7 @@ from specc.elf import NotElf
 from specc.fit import RETURN
 from specc.ir import Role
 from specc.locate import UserPlace
+from specc.noun import replace
 from specc.place import argument_names, place_text
 
 Where = Callable[[str], Location | None]
@@ -74,6 +75,8 @@ def _problems(probe: ProbeDescription, place: UserPlace) -> list[tuple[str, tupl
             )
         ]
     ours, theirs = probe.declaration, found.subprogram.prototype
+    if ours.source == theirs.source:  # of the same file, as it was and as it is
+        ours = replace(ours, source=f"{ours.source} as it was when this was compiled")
     different = disagreements(ours, theirs, list(probe.used))
     if different:
         both = (f"{ours.source or 'the spec'}: {spell_prototype(ours)}", f"{theirs.source}: {spell_prototype(theirs)}")

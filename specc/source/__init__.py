@@ -33,6 +33,10 @@ def load(path: Path, shown: str | None = None) -> Document:
     """Read a file; `shown` is its name in diagnostics. The suffix says which syntax it has."""
     file = shown if shown is not None else str(path)
     syntax = SYNTAXES.get(path.suffix)
+    if path.suffix == ".o":
+        raise stop(
+            "SP004", f"`{path.name}` is an object, not a spec", None, help="name the spec that it was built from"
+        )
     if syntax is None:
         raise stop(
             "SP004",
