@@ -82,7 +82,7 @@ def _inputs(project: Path) -> dict[str, bytes]:
         ([], "required: COMMAND"),
         (["bild"], "invalid choice: 'bild'"),
         (["build", "--nonsense"], "unrecognized arguments: --nonsense"),
-        (["build", "-j", "0"], "0 is not a positive number"),
+        (["build", "-j", "0"], "`0` is not a positive number"),
         (["build", "-j", "x"], "argument -j/--jobs"),
         (["build", "--emit", "c,objekt"], "--emit takes c, obj, header, python, jsonschema, not `objekt`"),
         (["build", "--emit", ""], "--emit takes c, obj, header, python, jsonschema, not ``"),

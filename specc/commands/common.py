@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -112,6 +113,6 @@ def _is_spec(path: Path) -> bool:
             head = file.read(1 << 16)
     except FileNotFoundError:
         return False  # a link to nowhere, or it has just been removed
-    except OSError:
-        return True  # reading it as a spec says what is wrong
+    except OSError as problem:
+        return problem.errno != errno.ELOOP  # that leads nowhere too; else reading it as a spec says what is wrong
     return _LOOKS_LIKE_A_SPEC.search(head) is not None
