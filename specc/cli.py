@@ -226,10 +226,10 @@ class _Unfailing(io.FileIO):
     """Where messages go. That nobody takes them is no reason to stop what was asked for."""
 
     def write(self, data: object) -> int:
-        try:
-            return super().write(data)  # type: ignore[arg-type]
-        except OSError:
-            return len(data)  # type: ignore[arg-type]
+        written = None  # nor is one that would have to wait
+        with contextlib.suppress(OSError):
+            written = super().write(data)  # type: ignore[arg-type]
+        return len(data) if written is None else written  # type: ignore[arg-type]
 
 
 def _make_streams_usable() -> None:
