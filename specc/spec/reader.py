@@ -16,20 +16,19 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
-from specc.diagnostics import Location, Report, Stop
-from specc.path import Path, parse_path
-from specc.schema import check, inline, schema
+from specc.diagnostics import Location, Report
+from specc.schema import check, schema
 from specc.source import Document, Entry, Node
 from specc.spec.aggregates import read_aggregate
+from specc.spec.arguments import check_c_name, check_names, check_results, read_argument
+from specc.spec.nodes import entries_of, int_of, items_of, text_of
 from specc.spec.nouns import (
     FUNCTION,
     KINDS,
-    RETURN_KINDS,
     TRACEPOINT,
     USER_KINDS,
     ArgumentSpec,
     Buffer,
-    BytesSpec,
     LimitSpec,
     ProbeSpec,
     Spec,
@@ -44,20 +43,9 @@ DEFAULT_RING: Final = 1 << 20
 DEFAULT_STACKS: Final = 16384
 PAGE: Final = 4096
 SYSTEM_PLACES: Final = ("/usr", "/opt", "/lib/modules")  # where packages put C headers
-_MOST_BYTES: Final = 64  # of memory whose size an argument says, without `max`
 _UNITS: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SPANS: Final = {"s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}  # of a limit, in ns
 _NAME_LENGTH: Final = 64  # of a probe: the emitted functions and structs are named after it, and BTF names are bounded
-
-# C23 6.4.1, the GNU spellings, and the macros that GNU C predefines: none can be the name of a struct's member.
-_TAKEN_WORDS: Final = """
-    alignas alignof auto bool break case char const constexpr continue default do double else enum extern false
-    float for goto if inline int long nullptr register restrict return short signed sizeof static static_assert
-    struct switch thread_local true typedef typeof typeof_unqual union unsigned void volatile while
-    asm linux unix i386
-"""
-_TAKEN: Final = frozenset(_TAKEN_WORDS.split())
-_RESERVED: Final = re.compile(r"_[A-Z]\w*|__\w*__", re.ASCII)  # keywords and predefined macros have these shapes
 
 
 def read_spec(document: Document, report: Report) -> Spec | None:
@@ -68,7 +56,7 @@ def read_spec(document: Document, report: Report) -> Spec | None:
     sound = {name: entry.value for name, entry in entries.items() if id(entry.value) not in bad}
     reader = _Reader(findings, document.syntax, bad, default_fields="fields" not in entries)
     if "name" in sound:
-        reader.c_name(sound["name"], "`name`")
+        check_c_name(sound["name"], "`name`", findings)
     # What has an error is left out below, so that the rest still has all of its errors told.
     whole = {name: entry.value for name, entry in entries.items()}
     headers = reader.paths(whole.get("headers"), directories=False)
@@ -76,7 +64,7 @@ def read_spec(document: Document, report: Report) -> Spec | None:
     defines = reader.defines(whole.get("defines"))
     buffer = reader.buffer(sound.get("buffer"))
     targets = read_targets(sound["targets"], findings) if "targets" in sound else ()
-    fields = tuple(Word(_text(n), n.where) for n in _items(sound.get("fields"))) if "fields" in sound else None
+    fields = tuple(Word(text_of(n), n.where) for n in items_of(sound.get("fields"))) if "fields" in sound else None
     if fields is None:
         fields = tuple(Word(name, document.root.where) for name in DEFAULT_FIELDS)
     probes = [reader.probe(node, fields) for node in reader.items(whole.get("probes"))]
@@ -86,9 +74,9 @@ def read_spec(document: Document, report: Report) -> Spec | None:
         return None
     return Spec(
         path=document.file,
-        name=_text(sound["name"]),
-        description=_text(sound["description"]) if "description" in sound else "",
-        license=_text(sound["license"]) if "license" in sound else "GPL",
+        name=text_of(sound["name"]),
+        description=text_of(sound["description"]) if "description" in sound else "",
+        license=text_of(sound["license"]) if "license" in sound else "GPL",
         headers=headers,
         include_dirs=include_dirs,
         defines=defines,
@@ -97,7 +85,7 @@ def read_spec(document: Document, report: Report) -> Spec | None:
         probes=tuple(probe for probe in probes if probe is not None),
         where=sound["name"].where,
         targets=targets,
-        stack_room=_int(sound["stacks"]) if "stacks" in sound else DEFAULT_STACKS,
+        stack_room=int_of(sound["stacks"]) if "stacks" in sound else DEFAULT_STACKS,
     )
 
 
@@ -112,22 +100,12 @@ class _Reader:
 
     def items(self, node: Node | None) -> list[Node]:
         """The items of a list that the schema finds nothing wrong with."""
-        return [item for item in _items(node) if id(item) not in self.bad]
-
-    def rename(self, argument: ArgumentSpec) -> str:
-        other = inline({argument.name: {"as": f"{argument.field}_2"}}, self.syntax)
-        return f"give it another name: `{other}`"
-
-    def c_name(self, node: Node, label: str) -> None:
-        name = _text(node)
-        if name in _TAKEN or _RESERVED.fullmatch(name):
-            message = f"{label} cannot be `{name}`: C reserves the word"
-            self.report.error("SP121", message, node.where, help=f"such as `{name}_`" if name in _TAKEN else None)
+        return [item for item in items_of(node) if id(item) not in self.bad]
 
     def paths(self, node: Node | None, *, directories: bool) -> tuple[Word, ...]:
         items = self.items(node)
         for item in items:
-            text = _text(item)
+            text = text_of(item)
             system = text.startswith("<")
             path = PurePosixPath(text.strip("<>"))
             if text.startswith("~"):
@@ -152,11 +130,11 @@ class _Reader:
                     item.where,
                     help="write a path relative to this file",
                 )
-        return tuple(Word(_text(item), item.where) for item in items)
+        return tuple(Word(text_of(item), item.where) for item in items)
 
     def defines(self, node: Node | None) -> tuple[tuple[str, str], ...]:
         out = []
-        for name, entry in _entries(node).items():
+        for name, entry in entries_of(node).items():
             if id(entry.value) in self.bad:
                 continue
             match entry.value.value:
@@ -176,10 +154,10 @@ class _Reader:
         return tuple(out)
 
     def buffer(self, node: Node | None) -> Buffer:
-        entries = _entries(node)
+        entries = entries_of(node)
         if "perf" in entries:
             where = entries["perf"].value
-            pages = _int(where)
+            pages = int_of(where)
             self.power_of_two(pages, where, 1, str)
             return Buffer("perf", pages)
         if "ring" not in entries:
@@ -191,7 +169,7 @@ class _Reader:
                 self.report.error("SP107", f"`ring` cannot be `{where.value}`", where.where, help="from 4KiB to 2GiB")
                 return Buffer("ring", size)
         else:
-            size = _int(where)
+            size = int_of(where)
         self.power_of_two(size, where, PAGE, _spell_size)
         return Buffer("ring", size)
 
@@ -205,7 +183,7 @@ class _Reader:
     # Probes
 
     def probe(self, node: Node, fields: tuple[Word, ...]) -> ProbeSpec | None:
-        entries = _entries(node)
+        entries = entries_of(node)
         word = next(kind for kind in (*KINDS, FUNCTION) if kind in entries)
         key, value = entries[word]
         kind = self.kind_of(word, entries)
@@ -216,11 +194,11 @@ class _Reader:
                 _cut(target.symbol.where, len(base)),
             )
         else:
-            target, function = None, Word(_text(value), value.where)
+            target, function = None, Word(text_of(value), value.where)
         name = self.probe_name(entries, function, key)
         args = None
         if "args" in entries:
-            args = tuple(self.argument(item) for item in _items(entries["args"].value))
+            args = tuple(read_argument(item, self.report) for item in items_of(entries["args"].value))
         aggregate = None
         stack = self.stack(entries, kind)
         if "aggregate" in entries:
@@ -231,15 +209,18 @@ class _Reader:
                     entries["limit"].key.where, help="take `limit` away, or `aggregate`",
                 )  # fmt: skip
         if args is not None:
-            self.reserved(args, kind, word)
+            check_results(args, kind, word, self.report)
             # What is aggregated has the context that it names, and no other.
-            self.unique_fields(args, fields if aggregate is None else ())
+            check_names(
+                args, fields if aggregate is None else (), self.report, syntax=self.syntax,
+                default_fields=self.default_fields,
+            )  # fmt: skip
         if target is not None:
             args = self.at_entry(target, value, kind, args)
         condition = None
         if "where" in entries:
             text = entries["where"].value
-            condition = parse(_text(text), text.where, self.report)
+            condition = parse(text_of(text), text.where, self.report)
         if name is None:
             return None
         prototype = entries.get("prototype")
@@ -249,13 +230,13 @@ class _Reader:
             kind_where=key.where,
             function=function,
             target=target,
-            prototype=Word(_text(prototype.value), prototype.value.where) if prototype else None,
+            prototype=Word(text_of(prototype.value), prototype.value.where) if prototype else None,
             args=args,
             where=node.where,
             best=word == FUNCTION,
             condition=condition,
-            sample=int(_text(entries["sample"].value).removeprefix("1/")) if "sample" in entries else None,
-            limit=_limit(_text(entries["limit"].value)) if "limit" in entries else None,
+            sample=int(text_of(entries["sample"].value).removeprefix("1/")) if "sample" in entries else None,
+            limit=_limit(text_of(entries["limit"].value)) if "limit" in entries else None,
             stack=stack,
             aggregate=aggregate,
         )
@@ -264,18 +245,18 @@ class _Reader:
         if "stack" not in entries:
             return None
         node = entries["stack"].value
-        if kind in USER_KINDS and _text(node) != "user":
+        if kind in USER_KINDS and text_of(node) != "user":
             self.report.error(
                 "SP118", f"a `{kind}` has no stack in the kernel: it is hit in the code of a process", node.where,
                 help="write `stack: user`",
             )  # fmt: skip
-        return Word(_text(node), node.where)
+        return Word(text_of(node), node.where)
 
     def kind_of(self, word: str, entries: Mapping[str, Entry]) -> str:
         """The kind that a probe's key stands for: `function` is a kprobe or kretprobe, unless a trampoline does it."""
         at = entries.get("at")
         if word == FUNCTION:
-            return "kretprobe" if at is not None and _text(at.value) == "return" else "kprobe"
+            return "kretprobe" if at is not None and text_of(at.value) == "return" else "kprobe"
         if at is not None:
             self.report.error(
                 "SP112", f"`at` is for `function` alone, and this is a `{word}`", at.key.where,
@@ -286,8 +267,8 @@ class _Reader:
     def probe_name(self, entries: Mapping[str, Entry], function: Word | None, kind: Node) -> Word | None:
         if "name" in entries:
             node = entries["name"].value
-            self.c_name(node, "`name`")
-            return Word(_text(node), node.where)
+            check_c_name(node, "`name`", self.report)
+            return Word(text_of(node), node.where)
         if function is None:
             self.report.error(
                 "SP122", "a probe without a symbol needs a `name`", kind.where, help="add `name:` and what to call it"
@@ -314,10 +295,10 @@ class _Reader:
                 pid=None,
                 where=node.where,
             )
-        entries = _entries(node)
+        entries = entries_of(node)
         path_node = entries["path"].value
         symbol_node = entries["symbol"].value if "symbol" in entries else None
-        offset = _int(entries["offset"].value) if "offset" in entries else 0
+        offset = int_of(entries["offset"].value) if "offset" in entries else 0
         if symbol_node is None and offset == 0:
             where = entries["offset"].value.where
             self.report.error(
@@ -332,10 +313,10 @@ class _Reader:
                 notes=["the kernel would take another stack slot for the return address, and the program would crash"],
             )
         return UserTarget(
-            path=Word(_text(path_node), path_node.where),
-            symbol=Word(_text(symbol_node), symbol_node.where) if symbol_node is not None else None,
+            path=Word(text_of(path_node), path_node.where),
+            symbol=Word(text_of(symbol_node), symbol_node.where) if symbol_node is not None else None,
             offset=offset,
-            pid=_int(entries["pid"].value) if "pid" in entries else None,
+            pid=int_of(entries["pid"].value) if "pid" in entries else None,
             where=node.where,
         )
 
@@ -345,7 +326,7 @@ class _Reader:
         """Arguments exist at a function's entry only; with an offset none are recorded, and none may be named."""
         if target.offset == 0:
             return args
-        offset = _entries(node)["offset"].value.where
+        offset = entries_of(node)["offset"].value.where
         for argument in args or ():
             if argument.name == "return" and kind == "uretprobe":
                 continue
@@ -357,99 +338,6 @@ class _Reader:
                 notes=[f"the offset is {target.offset}, at {offset}"],
             )
         return args if args is not None else ()
-
-    def argument(self, node: Node) -> ArgumentSpec:
-        if isinstance(node.value, str):
-            return ArgumentSpec(node.value, node.where, None, None, False, None, {})
-        [(name, (key, value))] = _entries(node).items()
-        options = {n: e.value for n, e in _entries(value).items() if not n.startswith("x-")}
-        if "as" in options:
-            self.c_name(options["as"], "`as`")
-        return ArgumentSpec(
-            name=name,
-            where=key.where,
-            as_name=_text(options["as"]) if "as" in options else None,
-            format=_text(options["format"]) if "format" in options else None,
-            optional="optional" in options and options["optional"].value is True,
-            type=Word(_text(options["type"]), options["type"].where) if "type" in options else None,
-            option_where={name: option.where for name, option in options.items()},
-            string=_int(options["string"]) if "string" in options else None,
-            bytes=self.bytes_of(options["bytes"]) if "bytes" in options else None,
-            deref="deref" in options and options["deref"].value is True,
-            memory=_text(options["memory"]) if "memory" in options else None,
-            enum=Word(_text(options["enum"]), options["enum"].where) if "enum" in options else None,
-            flags=Word(_text(options["flags"]), options["flags"].where) if "flags" in options else None,
-            path=self.path(options["field"]) if "field" in options else None,
-        )
-
-    def path(self, node: Node) -> Path | None:
-        try:
-            return parse_path(_text(node), node.where)
-        except Stop as problem:
-            self.report.diagnostics.append(problem.diagnostic)
-            return None
-
-    def bytes_of(self, node: Node) -> BytesSpec:
-        entries = _entries(node)
-        size = entries["size"].value
-        most = _int(entries["max"].value) if "max" in entries else None
-        if not isinstance(size.value, str):
-            return BytesSpec(_int(size), min(_int(size), most or _int(size)))
-        return BytesSpec(Word(_text(size), size.where), most or _MOST_BYTES)
-
-    def reserved(self, args: tuple[ArgumentSpec, ...], kind: str, word: str) -> None:
-        returns = {"kprobe": "kretprobe", "fentry": "fexit", "uprobe": "uretprobe", "ksyscall": "kretsyscall"}
-        for argument in args:
-            if argument.name == "return" and kind not in RETURN_KINDS:
-                if kind == TRACEPOINT:
-                    self.report.error("SP123", "a tracepoint returns nothing, and has no `return`", argument.where)
-                    continue
-                self.report.error(
-                    "SP123",
-                    f"`return` has no value at a function's entry, where `{word}` is",
-                    argument.where,
-                    help="say `at: return`" if word == FUNCTION else f"use `{returns[kind]}`",
-                )
-
-    def unique_fields(self, args: tuple[ArgumentSpec, ...], fields: tuple[Word, ...]) -> None:
-        """Every name of the event's record is there once: `probe`, the context, the arguments, and their errors."""
-        context = {word.text: word for word in fields}
-        seen: dict[str, ArgumentSpec] = {}
-        for argument in args:
-            name = argument.field
-            where = argument.option_where.get("as", argument.where)
-            help = self.rename(argument)
-            if name in seen:
-                notes = [f"first at {seen[name].option_where.get('as', seen[name].where)}"]
-                self.report.error(
-                    "SP120", f"two fields of the event are called `{name}`", where, notes=notes, help=help
-                )
-            elif name == "probe":
-                message = "a field cannot be called `probe`: every event has one, the probe's name"
-                self.report.error("SP120", message, where, help=help)
-            elif name in context:
-                self.report.error(
-                    "SP120",
-                    f"the argument `{name}` and the context field `{name}` have one name",
-                    where,
-                    notes=[
-                        "it is one of the `fields` that are recorded by default"
-                        if self.default_fields
-                        else f"`fields` has it at {context[name].where}"
-                    ],
-                    help=help,
-                )
-            seen.setdefault(name, argument)
-        for name, argument in seen.items():
-            for suffix in ("_error", "_truncated"):
-                whole = name.removesuffix(suffix)
-                if whole != name and whole in seen:
-                    self.report.error(
-                        "SP120",
-                        f"`{name}` is what an event says about `{whole}` when that could not be read whole",
-                        argument.option_where.get("as", argument.where),
-                        help=self.rename(argument),
-                    )
 
     def unique_probes(self, probes: list[ProbeSpec]) -> None:
         first: dict[str, ProbeSpec] = {}
@@ -489,21 +377,3 @@ def _cut(where: Location, length: int) -> Location:
 def _limit(text: str) -> LimitSpec:
     most, _, span = text.partition("/")
     return LimitSpec(text, int(most), _SPANS[span])
-
-
-def _text(node: Node) -> str:
-    assert isinstance(node.value, str)
-    return node.value
-
-
-def _int(node: Node) -> int:
-    assert isinstance(node.value, int | float)
-    return int(node.value)  # 64.0 is an integer to JSON Schema
-
-
-def _items(node: Node | None) -> tuple[Node, ...]:
-    return node.value if node is not None and isinstance(node.value, tuple) else ()
-
-
-def _entries(node: Node | None) -> Mapping[str, Entry]:
-    return node.value if node is not None and isinstance(node.value, dict) else {}
