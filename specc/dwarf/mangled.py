@@ -17,59 +17,11 @@ from typing import Final
 
 _PLAIN: Final = frozenset("vwbahctsijlmxynofdegz")
 _D_PLAIN: Final = frozenset("defhisuacn")  # Dd, De, Df: decimal; Dn: nullptr_t; Da, Dc: auto
-_OPERATORS: Final = frozenset(
-    [
-        "nw",
-        "na",
-        "dl",
-        "da",
-        "aw",
-        "ps",
-        "ng",
-        "ad",
-        "de",
-        "co",
-        "pl",
-        "mi",
-        "ml",
-        "dv",
-        "rm",
-        "an",
-        "or",
-        "eo",
-        "aS",
-        "pL",
-        "mI",
-        "mL",
-        "dV",
-        "rM",
-        "aN",
-        "oR",
-        "eO",
-        "ls",
-        "rs",
-        "lS",
-        "rS",
-        "eq",
-        "ne",
-        "lt",
-        "gt",
-        "le",
-        "ge",
-        "ss",
-        "nt",
-        "aa",
-        "oo",
-        "pp",
-        "mm",
-        "cm",
-        "pm",
-        "pt",
-        "cl",
-        "ix",
-        "qu",
-    ]
-)
+_OPERATOR_NAMES: Final = """
+    nw na dl da aw ps ng ad de co pl mi ml dv rm an or eo aS pL mI mL dV rM aN oR eO ls rs lS rS eq ne lt gt
+    le ge ss nt aa oo pp mm cm pm pt cl ix qu
+"""
+_OPERATORS: Final = frozenset(_OPERATOR_NAMES.split())
 _NUMBER: Final = re.compile(r"\d+")
 _SUBSTITUTION: Final = re.compile(r"S(?:[0-9A-Z]*_|[absiod])")
 _PARAMETER: Final = re.compile(r"T(\d*)_")
