@@ -121,12 +121,20 @@ def _leaf(name: str, clean: str, leaf: Leaf) -> Iterator[str]:
             yield f"FILL({clean}, {path}); memcpy(&{name}{path}, &{clean}{path}, sizeof {name}{path});"
         case "bool":
             yield f"{clean}{path} = {name}{path} = rnd() & 1;"
+        # Its 10 bytes alone: an assignment may leave anything in the other 6, which in a union another member has.
         case "x87":
-            yield f"{clean}{path} = {name}{path} = (int)rnd() / 3.0L;"
+            yield f"{{ long double v = (int)rnd() / 3.0L; {_ten(name, clean, path, 'v', 0)} }}"
         case "x87pair":
-            yield f"{clean}{path} = {name}{path} = (int)rnd() / 3.0L + (int)rnd() / 7.0L * 1.0iL;"
+            yield (
+                f"{{ long double v = (int)rnd() / 3.0L, w = (int)rnd() / 7.0L; {_ten(name, clean, path, 'v', 0)} "
+                f"{_ten(name, clean, path, 'w', 16)} }}"
+            )
         case "bitint" | "bitfield":
             yield f"{{ unsigned long v = rnd(); {clean}{path} = v; {name}{path} = v; }}"
+
+
+def _ten(name: str, clean: str, path: str, value: str, offset: int) -> str:
+    return "".join(f" memcpy((char *)&{one}{path} + {offset}, &{value}, 10);" for one in (name, clean))
 
 
 def scalars(type_: Type, path: str = "", prefix: str = "m") -> Iterator[tuple[str, str]]:
